@@ -1,0 +1,1 @@
+"""Bibliographic formats in and out: BibTeX, CSV, RIS, CSL-JSON; names and LaTeX text."""

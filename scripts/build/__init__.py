@@ -1,0 +1,1 @@
+"""From the catalogue to the finished site: derive, render, stamp, export."""

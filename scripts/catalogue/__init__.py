@@ -1,0 +1,1 @@
+"""What the data files mean and how they are read: vocabulary, model, reader, checks."""

@@ -1,0 +1,46 @@
+"""Check a checkout: every file by itself, then all of them together."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from scripts.catalogue.cross_checks import cross_check
+from scripts.catalogue.load import Catalogue, load_catalogue
+from scripts.catalogue.problems import Problem
+from scripts.catalogue.yaml_text import Path as FieldPath
+from scripts.catalogue.yaml_text import Spot, decode, read
+
+
+def check(root: Path, paths: Sequence[str] = (), *, use_cache: bool = True) -> tuple[Catalogue, list[Problem]]:
+    """Load and check everything; -> the catalogue and its problems, in order of file and line.
+
+    `paths` (files or folders relative to the checkout) narrow what is reported, not what is compared.
+    """
+    catalogue = load_catalogue(root, use_cache=use_cache)
+    problems = catalogue.problems + [_located(found, root) for found in cross_check(catalogue)]
+    wanted = [path.rstrip("/") for path in paths]
+    return catalogue, sorted(set(_within(problems, wanted)))
+
+
+def _within(problems: Iterable[Problem], paths: list[str]) -> list[Problem]:
+    if not paths:
+        return list(problems)
+    return [
+        found for found in problems if any(found.file == path or found.file.startswith(path + "/") for path in paths)
+    ]
+
+
+def _located(found: Problem, root: Path) -> Problem:
+    """Fill in line and column of a problem that names only its field."""
+    if found.line:
+        return found
+    text = decode((root / found.file).read_bytes())
+    offset = 0
+    if found.file.endswith(".md"):
+        text, offset = text.split("\n---", 1)[0].removeprefix("---\n"), 1
+    spots = read(text, with_spots=True).spots
+    path: FieldPath = (
+        tuple(int(part) if part.isdigit() else part for part in found.field.split(".")) if found.field else ()
+    )
+    spot = spots.get(path, Spot(1, 1))
+    return replace(found, line=spot.line + offset if path in spots and path else 1, column=spot.column)

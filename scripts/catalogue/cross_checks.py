@@ -1,0 +1,160 @@
+"""What only the whole catalogue can tell: names that clash, works entered twice, references that lead nowhere."""
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from scripts.catalogue.load import Catalogue, Entry, Page
+from scripts.catalogue.problems import Problem
+from scripts.catalogue.vocabulary import AREAS
+
+SIMILAR = 0.8
+"""Share of common letter triples from which two titles are taken for the same work."""
+
+WORDS = (80, 200)
+"""How many words a technique page has until its implementation brings a longer text."""
+
+PAPER_LINK = re.compile(r"\]\(paper:([^)\s]*)\)")
+
+
+def cross_check(catalogue: Catalogue) -> Iterator[Problem]:
+    """Every problem that no single file shows."""
+    for entry in catalogue.entries.values():
+        yield from _check_place(entry)
+        yield from _check_years(entry)
+        yield from _check_references(entry, catalogue)
+    yield from _repeated(catalogue, "preprint.arxiv", lambda entry: entry.paper.arxiv)
+    yield from _repeated(catalogue, "published.doi", lambda entry: (entry.paper.doi or "").casefold() or None)
+    yield from _similar_titles(catalogue)
+    for page in catalogue.pages.values():
+        yield from _check_page(page, catalogue)
+
+
+def _at(entry: Entry | Page, field: str, message: str, hint: str) -> Problem:
+    # The line is looked up only when something is wrong: see `locate`.
+    return Problem(entry.file, 0, 0, field, message, hint)
+
+
+def _check_place(entry: Entry) -> Iterator[Problem]:
+    path = PurePosixPath(entry.file)
+    wanted = PurePosixPath("entries") / str(entry.paper.year) / path.name
+    if not re.fullmatch(r"(?=.{2,60}$)[a-z0-9]+(-[a-z0-9]+)*", entry.key):
+        hint = "use lower-case words of a-z and 0-9 joined by hyphens; the name is the key and the page's address"
+        yield _at(entry, "", f'the file name "{path.stem}" is no key', hint)
+    if path != wanted:
+        yield _at(
+            entry, "year", f"is {entry.paper.year}, but the file stands in {path.parent}/", f"move it to {wanted}"
+        )
+
+
+def _check_years(entry: Entry) -> Iterator[Problem]:
+    paper = entry.paper
+    printed = paper.published.year if paper.published else None
+    preprint = 2000 + int(paper.arxiv[:2]) if paper.arxiv else None
+    known = [year for year in (printed, preprint) if year]
+    if known and paper.year != min(known):
+        told = f"arXiv:{paper.arxiv} is of {preprint}" if preprint == min(known) else f"it was published in {printed}"
+        yield _at(entry, "year", f"is {paper.year}, but {told}", f"the first public version counts: {min(known)}")
+    if preprint and printed and not preprint - 2 <= printed <= preprint + 6:
+        hint = "one of the two is wrong, or the id belongs to another paper"
+        yield _at(
+            entry, "preprint.arxiv", f"arXiv:{paper.arxiv} is of {preprint}, but it was published in {printed}", hint
+        )
+
+
+def _check_references(entry: Entry, catalogue: Catalogue) -> Iterator[Problem]:
+    for index, slug in enumerate(entry.paper.techniques):
+        if slug not in catalogue.pages:
+            near = _nearest_slug(slug, catalogue)
+            yield _at(entry, f"techniques.{index}", f"there is no page techniques/{slug}.md", f"did you mean {near}?")
+        if slug in entry.paper.techniques[:index]:
+            yield _at(entry, f"techniques.{index}", f'"{slug}" is named twice', "keep one")
+    for index, key in enumerate(entry.paper.distinct_from):
+        if key not in catalogue.entries:
+            yield _at(entry, f"distinct_from.{index}", f'there is no entry "{key}"', "give the key of an entry")
+
+
+def _nearest_slug(slug: str, catalogue: Catalogue) -> str:
+    last = slug.rpartition("/")[2]
+    ranked = sorted(catalogue.pages, key=lambda known: (last not in known, abs(len(known) - len(slug))))
+    return ranked[0] if ranked else "the name of a page"
+
+
+def _repeated(catalogue: Catalogue, field: str, identify: object) -> Iterator[Problem]:
+    holders: dict[str, Entry] = {}
+    for entry in catalogue.entries.values():
+        identifier = identify(entry)  # type: ignore[operator]
+        if identifier is None:
+            continue
+        first = holders.setdefault(identifier, entry)
+        if first is not entry:
+            hint = "the same work twice: keep one entry, or correct the id"
+            yield _at(entry, field, f"{identifier} stands also in {first.file}", hint)
+
+
+def fold_title(title: str) -> str:
+    """A title for comparison: no case, accents or punctuation."""
+    letters = unicodedata.normalize("NFKD", title.casefold())
+    return " ".join(re.findall(r"[^\W_]+", "".join(c for c in letters if not unicodedata.combining(c))))
+
+
+def _similar_titles(catalogue: Catalogue) -> Iterator[Problem]:
+    """Pairs of titles that share `SIMILAR` of their letter triples.
+
+    Comparing all pairs would take minutes at 10,000 entries. Two such titles share rare words, so only titles are
+    compared that have one of their three rarest words in common, and words in over 30 titles are not rare.
+    """
+    titles = [(fold_title(title), entry) for entry in catalogue.entries.values() for title in _titles(entry)]
+    frequency = Counter(word for title, _ in titles for word in set(title.split()))
+    by_word: dict[str, list[int]] = defaultdict(list)
+    for index, (title, _) in enumerate(titles):
+        for word in sorted(set(title.split()), key=lambda word: (frequency[word], word))[:3]:
+            if frequency[word] <= 30:
+                by_word[word].append(index)
+    pairs = {(a, b) for group in by_word.values() for at, a in enumerate(group) for b in group[at + 1 :]}
+    reported = set()
+    for a, b in sorted(pairs):
+        (title, first), (other, second) = titles[a], titles[b]
+        told = first.key in second.paper.distinct_from or second.key in first.paper.distinct_from
+        if first is second or told or (first.key, second.key) in reported or not _alike(title, other):
+            continue
+        reported.add((first.key, second.key))
+        hint = f"the same work twice: keep one entry; else add `distinct_from: [{first.key}]`"
+        yield _at(second, "title", f'is nearly that of {first.file}, "{first.paper.title}"', hint)
+
+
+def _titles(entry: Entry) -> list[str]:
+    return [entry.paper.title, *entry.paper.also_titled]
+
+
+def _alike(title: str, other: str) -> bool:
+    a, b = _triples(title), _triples(other)
+    common = len(a & b)
+    return common >= SIMILAR * (len(a) + len(b) - common)
+
+
+def _triples(title: str) -> set[str]:
+    padded = f"  {title} "
+    return {padded[i : i + 3] for i in range(len(padded) - 2)}
+
+
+def _check_page(page: Page, catalogue: Catalogue) -> Iterator[Problem]:
+    parent, _, _ = page.slug.rpartition("/")
+    if parent and parent not in catalogue.pages:
+        yield _at(page, "", f"its parent techniques/{parent}/index.md is missing", "write the parent first")
+    if not parent and page.slug not in AREAS:
+        yield _at(page, "", f'"{page.slug}" is no area', "add it to AREAS in scripts/catalogue/vocabulary.py")
+    words = len(re.sub(r"\]\([^)]*\)", "]", page.body).split())
+    if words < WORDS[0]:
+        yield _at(
+            page, "", f"has {words} words of text; {WORDS[0]} at least", "say what it is, saves, costs, is limited by"
+        )
+    for match in PAPER_LINK.finditer(page.body):
+        if match.group(1) not in catalogue.entries:
+            line = page.body_line + page.body.count("\n", 0, match.start())
+            message = f"the link paper:{match.group(1)} leads to no entry"
+            yield Problem(page.file, line, 1, "", message, "use the name of a file under entries/, without .yaml")
+    if re.search(r"<[A-Za-z/!]", re.sub(r"`[^`]*`", "", page.body)):
+        yield _at(page, "", "holds HTML", "write Markdown; a `<` as a sign goes in backquotes")

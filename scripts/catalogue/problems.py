@@ -1,0 +1,27 @@
+"""A problem with a data file: where it is, what is wrong, what to do. All problems of a run are reported together."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One fault, printed as `file:line:column: field: message; hint`."""
+
+    file: str
+    line: int
+    column: int
+    field: str
+    message: str
+    hint: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}"
+        what = f"{self.field}: {self.message}" if self.field else self.message
+        mark = "" if self.severity == "error" else "warning: "
+        return f"{where}: {mark}{what}" + (f"; {self.hint}" if self.hint else "")
+
+    def as_json(self) -> dict[str, Any]:
+        """The same facts for a program."""
+        return asdict(self)

@@ -1,0 +1,136 @@
+"""The closed vocabularies: every word a data file may use where the choice is not free, each in one place.
+
+Each table is sorted by its words; tests hold that, and that no two words differ in case alone.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Level = Literal["listed", "reviewed"]
+Kind = Literal["paper", "post", "software"]
+
+Resource = Literal["bandwidth", "communication", "compute", "data", "energy", "latency", "memory", "money", "storage"]
+"""What a technique can save."""
+
+Cost = Literal[
+    "bandwidth",
+    "calibration",
+    "communication",
+    "complexity",
+    "compute",
+    "data",
+    "energy",
+    "latency",
+    "memory",
+    "money",
+    "quality",
+    "storage",
+    "training",
+]
+"""What a technique can cost: the resources, and four things that are no resource."""
+
+RESOURCE_MEANING: dict[str, str] = {
+    "bandwidth": "bytes moved between memory and processor",
+    "communication": "bytes moved between machines or devices",
+    "compute": "arithmetic operations",
+    "data": "training examples or tokens needed",
+    "energy": "joules",
+    "latency": "time a user or a step waits",
+    "memory": "bytes resident while running",
+    "money": "what a provider charges",
+    "storage": "bytes at rest",
+}
+
+Form = Literal["absolute", "difference", "ratio"]
+"""How a claim's value relates to its metric: the metric itself, method minus baseline, or method divided by baseline."""
+
+Bound = Literal["about", "at_least", "at_most", "exact", "up_to"]
+"""How the source hedges the value."""
+
+Seen = Literal["artifact", "memory", "recomputed", "secondary", "source"]
+SEEN_MEANING: dict[str, str] = {
+    "artifact": "read in the authors' released code or data",
+    "memory": "recalled; not yet looked up",
+    "recomputed": "recomputed by us from released data",
+    "secondary": "read in somebody else's notes or code, not in the source",
+    "source": "read in the source's own text",
+}
+
+Better = Literal["higher", "lower", "neither"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measurable quantity: what it is called, its unit, and which way is better."""
+
+    title: str
+    unit: str
+    better: Better
+
+
+METRICS: dict[str, Metric] = {
+    "accepted_per_round": Metric("drafted tokens accepted per verification", "tokens", "higher"),
+    "accuracy": Metric("accuracy", "%", "higher"),
+    "bits_per_weight": Metric("stored bits per weight", "bit", "lower"),
+    "bugs_confirmed": Metric("bugs confirmed by developers", "bugs", "higher"),
+    "bugs_fixed": Metric("bugs fixed by developers", "bugs", "higher"),
+    "bugs_found": Metric("bugs found", "bugs", "higher"),
+    "bugs_studied": Metric("bugs studied", "bugs", "neither"),
+    "bytes_moved": Metric("bytes moved", "B", "lower"),
+    "categories": Metric("categories in a taxonomy", "categories", "neither"),
+    "cold_start_latency": Metric("cold-start latency", "s", "lower"),
+    "decode_throughput": Metric("decode throughput", "tokens/s", "higher"),
+    "demographic_gap": Metric("gap in detection between groups", "percentage points", "lower"),
+    "energy_per_token": Metric("energy per output token", "J", "lower"),
+    "gpu_memory_used": Metric("GPU memory in use", "%", "higher"),
+    "gpu_utilisation": Metric("GPU utilisation (any kernel resident)", "%", "higher"),
+    "gpus_managed": Metric("GPUs managed", "GPUs", "higher"),
+    "jct": Metric("mean job completion time", "s", "lower"),
+    "jct_tail": Metric("tail job completion time", "s", "lower"),
+    "kv_bytes": Metric("key-value cache size", "B", "lower"),
+    "latency": Metric("latency", "s", "lower"),
+    "layer_error": Metric("relative output error of a layer", "1", "lower"),
+    "load_share": Metric("share of a step spent loading weights", "%", "neither"),
+    "miss_rate": Metric("miss rate", "%", "lower"),
+    "overhead": Metric("overhead", "%", "lower"),
+    "papers_studied": Metric("papers studied", "papers", "neither"),
+    "peak_memory": Metric("peak memory", "B", "lower"),
+    "perplexity": Metric("token perplexity", "1", "lower"),
+    "prefill_throughput": Metric("prefill throughput", "tokens/s", "higher"),
+    "quantize_time": Metric("time to apply the method", "s", "lower"),
+    "range_ratio": Metric("spread of repeated runs, (max - min) / min", "%", "lower"),
+    "repetitions": Metric("repetitions needed", "runs", "lower"),
+    "rouge_l": Metric("Rouge-L against the target's own output", "1", "higher"),
+    "share_with_repetitions": Metric("share of studies that repeat their runs", "%", "higher"),
+    "sm_activity": Metric("share of streaming multiprocessors active", "%", "higher"),
+    "step_time": Metric("time of one step", "s", "lower"),
+    "stop_accuracy": Metric("accuracy of the sample at the stop against the ground truth", "%", "higher"),
+    "subjects_studied": Metric("systems or items under study", "items", "neither"),
+    "throughput": Metric("throughput", "requests/s", "higher"),
+    "throughput_at_slo": Metric("throughput at equal latency", "requests/s", "higher"),
+    "tokens_per_target_step": Metric("tokens per target step", "tokens", "higher"),
+    "tpot": Metric("time per output token", "s", "lower"),
+    "ttft": Metric("time to first token", "s", "lower"),
+    "unreliable_share": Metric("share of functions with an unreliable result", "%", "lower"),
+    "weight_bytes": Metric("weight size", "B", "lower"),
+}
+
+
+@dataclass(frozen=True)
+class Area:
+    """A top-level branch of the taxonomy; `hue` numbers its colour on every page and figure (site/assets/theme.css)."""
+
+    title: str
+    hue: int
+
+
+AREAS: dict[str, Area] = {
+    "algorithms": Area("Algorithms", 1),
+    "architectures": Area("Architectures", 2),
+    "foundation-models": Area("Foundation models", 3),
+    "measurement": Area("Measurement", 4),
+    "surveys": Area("Surveys", 5),
+    "systems": Area("Systems", 6),
+}
+
+RESOURCES: tuple[str, ...] = get_args(Resource)
