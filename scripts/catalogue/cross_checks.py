@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
 from scripts.catalogue.load import Catalogue, Entry, Page
@@ -82,10 +82,10 @@ def _nearest_slug(slug: str, catalogue: Catalogue) -> str:
     return ranked[0] if ranked else "the name of a page"
 
 
-def _repeated(catalogue: Catalogue, field: str, identify: object) -> Iterator[Problem]:
+def _repeated(catalogue: Catalogue, field: str, identify: Callable[[Entry], str | None]) -> Iterator[Problem]:
     holders: dict[str, Entry] = {}
     for entry in catalogue.entries.values():
-        identifier = identify(entry)  # type: ignore[operator]
+        identifier = identify(entry)
         if identifier is None:
             continue
         first = holders.setdefault(identifier, entry)

@@ -53,9 +53,9 @@ class Document:
     spots: dict[Path, Spot] = field(default_factory=dict)
 
 
-def decode(content: bytes) -> str:
-    """UTF-8 text of a file; raises YamlError where it is too large or not UTF-8."""
-    if len(content) > MAX_BYTES:
+def decode(content: bytes, limit: int | None = MAX_BYTES) -> str:
+    """UTF-8 text of a file; raises YamlError where it is too large, not UTF-8, or holds control characters."""
+    if limit is not None and len(content) > limit:
         raise YamlError(f"the file has {len(content):,} bytes; {MAX_BYTES:,} at most", "shorten it", 1, 1)
     try:
         text = content.decode("utf-8")

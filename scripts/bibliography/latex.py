@@ -1,0 +1,34 @@
+"""LaTeX text to Unicode and back, as far as bibliographies use it."""
+
+import re
+
+from pylatexenc.latex2text import LatexNodes2Text
+
+_DECODER = LatexNodes2Text(math_mode="text", keep_comments=True, strict_latex_spaces=False)
+_ESCAPED = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
+_NAMED = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_CODES = str.maketrans(_ESCAPED | _NAMED)
+
+
+def to_text(latex: str) -> str:
+    """Accents, braces, dashes and simple mathematics as Unicode; runs of white space become one blank.
+
+    >>> to_text(r"{GPTQ} for {\\"U}ber-large $k$-bit \\& 50\\% models")
+    'GPTQ for Über-large k-bit & 50% models'
+    """
+    if not re.search(r"[\\{}$~%`']|--", latex):
+        return " ".join(latex.split())
+    # A bare % starts a comment in LaTeX and would swallow the rest; in a bibliography it means per cent.
+    guarded = re.sub(r"(?<!\\)%", r"\\%", latex)
+    return " ".join(str(_DECODER.latex_to_text(guarded)).split())
+
+
+def from_text(text: str) -> str:
+    """Escape what LaTeX would take for a command; other characters stay Unicode."""
+    return text.translate(_CODES)
+
+
+def protect(title: str) -> str:
+    """Escape a title and brace the words whose capitals a bibliography style must keep: GPTQ, LLaMA, iPhone."""
+    words = (f"{{{from_text(word)}}}" if re.search(r".[A-Z]", word) else from_text(word) for word in title.split(" "))
+    return " ".join(words)

@@ -1,0 +1,136 @@
+"""The commands of `python -m scripts`. Each parses its arguments, calls the library and prints what came of it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from scripts.catalogue.problems import Problem
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Root = Annotated[Path, typer.Option("--root", help="The checkout.", file_okay=False, exists=True)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+HERE = Path()
+
+
+def _report(problems: list[Problem], as_json: bool, summary: dict[str, int]) -> None:
+    """Print every problem, then the counts; leave with 1 if one of them is an error."""
+    errors = sum(found.severity == "error" for found in problems)
+    if as_json:
+        print(json.dumps({"summary": summary, "problems": [found.as_json() for found in problems]}, indent=2))  # noqa: T201
+    else:
+        for found in problems:
+            print(found)  # noqa: T201
+        counts = ", ".join(f"{count:,} {name}" for name, count in summary.items())
+        faults = f"{errors:,} error{'' if errors == 1 else 's'}"
+        console.print(f"{counts}: [{'red' if errors else 'green'}]{faults if errors else 'no errors'}[/]")
+    if errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    paths: Annotated[list[str] | None, typer.Argument(help="Files or folders to report on; all by default.")] = None,
+    as_json: Json = False,
+    cache: Annotated[bool, typer.Option(help="Skip the parsing of files that passed before.")] = True,
+    root: Root = HERE,
+) -> None:
+    """Check every entry, technique and result, alone and against each other."""
+    from scripts.catalogue.check import check as run_check
+
+    for path in paths or []:
+        if not (root / path).exists():
+            console.print(f"[red]{path}: no such file or folder[/]")
+            raise typer.Exit(2)
+    catalogue, problems = run_check(root, paths or (), use_cache=cache)
+    summary = {"entries": len(catalogue.entries), "techniques": len(catalogue.pages), "results": len(catalogue.runs)}
+    _report(problems, as_json, summary)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A .bib or .csv file.", exists=True, dir_okay=False)],
+    technique: Annotated[list[str] | None, typer.Option(help="Technique of works that name none; repeatable.")] = None,
+    update: Annotated[bool, typer.Option("--update", help="Correct the facts of entries that exist.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
+    as_json: Json = False,
+    root: Root = HERE,
+) -> None:
+    """Create one entry for every new work of a bibliography."""
+    from scripts.bibliography.importing import import_file, write
+    from scripts.catalogue.load import load_catalogue
+
+    catalogue = load_catalogue(root)
+    unknown = [slug for slug in technique or [] if slug not in catalogue.pages]
+    if unknown:
+        console.print(f"[red]--technique {unknown[0]}: there is no page techniques/{unknown[0]}.md[/]")
+        raise typer.Exit(2)
+    try:
+        result = import_file(file, catalogue, technique or (), update=update)
+    except ValueError as error:
+        console.print(f"[red]{error}[/]")
+        raise typer.Exit(2) from None
+    if not as_json:
+        for line, title, key in result.known:
+            console.print(f"{file}:{line}: known as {key}: {title}", markup=False)
+        verb = "would write" if dry_run else "wrote"
+        for key, paper in (result.added | result.updated).items():
+            console.print(f"{verb} entries/{paper.year}/{key}.yaml", markup=False)
+    if not dry_run:
+        write(result, catalogue)
+    no_authors = sum(not paper.authors for paper in result.added.values())
+    summary = {
+        "added": len(result.added),
+        "updated": len(result.updated),
+        "known": len(result.known) + len(result.unchanged),
+        "without authors": no_authors,
+    }
+    _report(result.problems, as_json, summary)
+
+
+@app.command()
+def new(
+    identifier: Annotated[str, typer.Argument(help="An arXiv id, a DOI, or nothing for a template.")] = "",
+    key: Annotated[str, typer.Option(help="Name of the entry; made from the title by default.")] = "",
+    title: Annotated[str, typer.Option(help="Title as published.")] = "",
+    authors: Annotated[str, typer.Option(help='As in BibTeX: "Frantar, Elias and Alistarh, Dan".')] = "",
+    year: Annotated[int | None, typer.Option(help="First public year; follows from an arXiv id.")] = None,
+    technique: Annotated[list[str] | None, typer.Option(help="Path under techniques/; repeatable.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not look the work up.")] = False,
+    root: Root = HERE,
+) -> None:
+    """Write the file of a new paper: looked up where a network is at hand, else a template with blanks to fill."""
+    from scripts.bibliography.new import NewEntryError, Wanted, create
+
+    wanted = Wanted(identifier, key, title, authors, year, technique or [])
+    if sys.stdin.isatty() and not (identifier or title):
+        wanted = Wanted(
+            typer.prompt("arXiv id or DOI (empty if none)", default="", show_default=False),
+            key,
+            typer.prompt("Title (empty to look it up or leave blank)", default="", show_default=False),
+            typer.prompt("Authors, as in BibTeX (empty to leave blank)", default="", show_default=False),
+            year,
+            technique or [],
+        )
+    try:
+        path, blanks = create(root, wanted, lookup=not offline)
+    except NewEntryError as error:
+        console.print(f"[red]{error}[/]", highlight=False)
+        raise typer.Exit(1) from None
+    print(path.relative_to(root).as_posix() if path.is_relative_to(root) else path)  # noqa: T201
+    todo = f"fill in {', '.join(blanks)}, then" if blanks else "read it through, then"
+    console.print(f"{todo} run: python -m scripts check {path.relative_to(root).as_posix()}")
+
+
+@app.command()
+def schema(root: Root = HERE) -> None:
+    """Write entries/schema.json and the table of fields in CONTRIBUTING.md anew from the model."""
+    from scripts.catalogue.schema import write_generated
+
+    for path in write_generated(root):
+        console.print(f"wrote {path}")
