@@ -54,7 +54,9 @@ def _check_years(entry: Entry) -> Iterator[Problem]:
     printed = paper.published.year if paper.published else None
     preprint = 2000 + int(paper.arxiv[:2]) if paper.arxiv else None
     known = [year for year in (printed, preprint) if year]
-    if known and paper.year != min(known):
+    # An article may be online in the year before its issue; an arXiv id knows its year exactly.
+    early = 1 if printed and (not preprint or printed < preprint) else 0
+    if known and not min(known) - early <= paper.year <= min(known):
         told = f"arXiv:{paper.arxiv} is of {preprint}" if preprint == min(known) else f"it was published in {printed}"
         yield _at(entry, "year", f"is {paper.year}, but {told}", f"the first public version counts: {min(known)}")
     if preprint and printed and not preprint - 2 <= printed <= preprint + 6:
@@ -126,7 +128,8 @@ def _similar_titles(catalogue: Catalogue) -> Iterator[Problem]:
 
 
 def _titles(entry: Entry) -> list[str]:
-    return [entry.paper.title, *entry.paper.also_titled]
+    published = entry.paper.published
+    return [entry.paper.title, *entry.paper.also_titled, *([published.title] if published and published.title else [])]
 
 
 def _alike(title: str, other: str) -> bool:

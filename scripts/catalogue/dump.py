@@ -76,9 +76,8 @@ def _foldable(text: str) -> bool:
 
 def _folded(text: str, indent: int) -> str:
     margin = " " * indent
-    parts = [
-        "\n".join(textwrap.wrap(part, _WIDTH - indent, break_long_words=False, break_on_hyphens=False))
-        for part in text.split("\n")
-    ]
-    # In a folded scalar an empty line stands for one line break.
-    return "\n".join(margin + line if line else "" for line in "\n\n".join(parts).split("\n"))
+    parts = re.split(r"(\n+)", text)
+    wrap = textwrap.TextWrapper(_WIDTH - indent, break_long_words=False, break_on_hyphens=False)
+    # In a folded scalar a run of n line breaks is written as n + 1.
+    folded = "".join(part + "\n" if part[:1] == "\n" else wrap.fill(part) for part in parts)
+    return "\n".join(margin + line if line else "" for line in folded.split("\n"))

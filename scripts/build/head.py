@@ -1,0 +1,95 @@
+"""What a stamped page tells machines in its <head>: description, address, citation tags, JSON-LD."""
+
+import json
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from scripts.bibliography import export
+from scripts.build.settings import Settings
+from scripts.build.views import PaperView, paper_href
+from scripts.catalogue.load import Entry
+from scripts.catalogue.venues import VENUES
+
+
+def page_head(settings: Settings, href: str, title: str, description: str, extra: Markup = Markup("")) -> Markup:
+    """Description, canonical address and preview tags of any stamped page."""
+    url = settings.site_url + href
+    return (
+        Markup('<meta name="description" content="{}">').format(description)
+        + Markup('<link rel="canonical" href="{}">').format(url)
+        + Markup('<meta property="og:title" content="{}"><meta property="og:description" content="{}">').format(title, description)
+        + Markup('<meta property="og:url" content="{}"><meta property="og:type" content="article">').format(url)
+        + extra
+    )
+
+
+def paper_head(settings: Settings, entry: Entry, view: PaperView) -> Markup:
+    """The same, with what citation managers and search engines read of a paper."""
+    names = ", ".join(view.authors[:3]) + (" and others" if len(view.authors) > 3 or view.authors_cut else "")
+    what = view.summary[0] if view.summary else f"{view.techniques[0].title}; facts, techniques, citation"
+    description = f"{names + ', ' if names else ''}{view.venue or 'preprint'} {view.published_year or view.year}. {what}"
+    tags = [Markup('<meta name="{}" content="{}">').format(name, value) for name, value in _citation(entry, view)]
+    formats = Markup('<link rel="alternate" type="{}" href="{}">')
+    links = [
+        formats.format("application/x-bibtex", f"{view.key}.bib"),
+        formats.format("application/x-research-info-systems", f"{view.key}.ris"),
+        formats.format("application/vnd.citationstyles.csl+json", f"{view.key}.json"),
+    ]
+    extra = Markup("").join([*tags, *links, _json_ld(_article(settings, entry, view))])
+    return page_head(settings, paper_href(view.key), view.title, _cut(description, 200), extra)
+
+
+def _citation(entry: Entry, view: PaperView) -> list[tuple[str, str]]:
+    """Highwire Press tags, which Google Scholar and Zotero read."""
+    paper = entry.paper
+    kind = VENUES[paper.venue].kind if paper.venue else ""
+    place = {"journal": "citation_journal_title"}.get(kind, "citation_conference_title")
+    tags = [("citation_title", export.title_of(paper)), *(("citation_author", name) for name in _scholar_names(entry))]
+    tags.append(("citation_publication_date", str(export.year_of(paper))))
+    if view.venue_name:
+        tags.append((place, view.venue_name))
+    if view.doi:
+        tags.append(("citation_doi", view.doi))
+    if view.arxiv:
+        tags.append(("citation_arxiv_id", view.arxiv))
+        tags.append(("citation_pdf_url", f"https://arxiv.org/pdf/{view.arxiv}"))
+    return tags
+
+
+def _scholar_names(entry: Entry) -> list[str]:
+    return [f"{author.family}, {author.given}" if author.given else author.family for author in entry.paper.authors]
+
+
+def _article(settings: Settings, entry: Entry, view: PaperView) -> dict[str, Any]:
+    paper = entry.paper
+    item = {
+        "@context": "https://schema.org",
+        "@type": "SoftwareSourceCode" if paper.kind == "software" else "ScholarlyArticle",
+        "@id": settings.site_url + paper_href(view.key),
+        "name": view.title,
+        "headline": _cut(view.title, 110),
+        "author": [{"@type": "Person" if a.given else "Organization", "name": n} for a, n in zip(paper.authors, view.authors, strict=True)],
+        "datePublished": str(export.year_of(paper)),
+        "isPartOf": {"@type": "Periodical", "name": view.venue_name} if view.venue_name else None,
+        "identifier": [name for name in (f"doi:{view.doi}" if view.doi else "", f"arXiv:{view.arxiv}" if view.arxiv else "") if name],
+        "sameAs": export.address_of(paper),
+        "about": [technique.title for technique in view.techniques],
+    }
+    return {name: value for name, value in item.items() if value}
+
+
+def _json_ld(item: dict[str, Any]) -> Markup:
+    # Inside <script> only "</" and "<!--" could end the data early; escaping every < and > rules both out.
+    text = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
+    safe = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return Markup('<script type="application/ld+json">') + Markup(safe) + Markup("</script>")  # noqa: S704 escaped above
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1].rsplit(" ", 1)[0] + "…"
+
+
+def title_tag(title: str) -> Markup:
+    """The text of <title>."""
+    return escape(f"{_cut(title, 120)} · FrugalFM")
