@@ -134,3 +134,25 @@ def schema(root: Root = HERE) -> None:
 
     for path in write_generated(root):
         console.print(f"wrote {path}")
+
+
+@app.command()
+def build(
+    search: Annotated[bool, typer.Option(help="Index the pages for the search.")] = True,
+    root: Root = HERE,
+) -> None:
+    """Build the site into public/."""
+    from scripts.build.site import BuildError, DataError
+    from scripts.build.site import build as run_build
+
+    with console.status("building") as status:
+        try:
+            report = run_build(root, search=search, say=status.update)
+        except DataError as error:
+            _report(error.problems, False, {})
+        except BuildError as error:
+            console.print(f"[red]{error}[/]")
+            raise typer.Exit(1) from None
+    for name, seconds in report.seconds.items():
+        console.print(f"{seconds:6.1f} s  {name}")
+    console.print(f"public/ holds {report.pages['from records']:,} pages from records and {report.pages['from prose']} from prose")

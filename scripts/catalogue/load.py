@@ -6,10 +6,12 @@ a cache keyed by the hash of their bytes and of this package's source, as plain 
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -21,6 +23,7 @@ from scripts.catalogue.problems import Problem
 from scripts.catalogue.yaml_text import YamlError, decode, read
 
 R = TypeVar("R", bound=Record)
+_BESIDE_ENTRIES = {"entries/schema.json", "entries/README.md"}
 _FENCE = "---\n"
 
 
@@ -59,34 +62,34 @@ def load_catalogue(root: Path, *, use_cache: bool = True) -> Catalogue:
     """Read entries/, techniques/ and results/ below `root`; never raises for what a data file holds."""
     catalogue = Catalogue(root)
     reader = _Reader(root, use_cache, catalogue.problems)
-    for path in _files(root / "entries", ".yaml"):
-        paper = reader.read_yaml(path, Paper)
-        if paper and _unique(catalogue, path.stem, reader.name(path)):
-            catalogue.entries[path.stem] = Entry(path.stem, reader.name(path), paper)
-    for path in _files(root / "techniques", ".md"):
-        if page := reader.read_page(path):
+    for file in reader.files("entries", ".yaml"):
+        paper = reader.read_yaml(file, Paper)
+        key = PurePosixPath(file).stem
+        if paper and reader.is_free(key, file, catalogue.entries.get(key)):
+            catalogue.entries[key] = Entry(key, file, paper)
+    for file in reader.files("techniques", ".md"):
+        page = reader.read_page(file)
+        if page and reader.is_free(page.slug, file, catalogue.pages.get(page.slug)):
             catalogue.pages[page.slug] = page
-    for path in _files(root / "results", ".json"):
-        if run := reader.read_run(path):
-            catalogue.runs[reader.name(path)] = run
+    for file in reader.files("results", ".json"):
+        if run := reader.read_run(file):
+            catalogue.runs[file] = run
     reader.save()
     return catalogue
 
 
-def _unique(catalogue: Catalogue, key: str, file: str) -> bool:
-    if twin := catalogue.entries.get(key):
-        hint = "rename one of the files; keys are permanent addresses"
-        catalogue.problems.append(Problem(file, 1, 1, "", f'the key "{key}" is taken by {twin.file}', hint))
-    return twin is None
+def _walk(folder: Path, name: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Everything below a folder with its name relative to the checkout, in one order; links are not followed."""
+    with os.scandir(folder) as found:
+        items = sorted(found, key=lambda item: item.name)
+    for item in items:
+        if item.is_dir(follow_symlinks=False):
+            yield from _walk(folder / item.name, f"{name}/{item.name}")
+        else:
+            yield f"{name}/{item.name}", item
 
 
-def _files(folder: Path, suffix: str) -> list[Path]:
-    # Sorted, so that every later step sees one order. Symbolic links are not followed: a link in a stranger's
-    # pull request could point anywhere.
-    return sorted(path for path in folder.rglob(f"*{suffix}") if path.is_file() and not path.is_symlink())
-
-
-def slug_of(path: Path) -> str:
+def slug_of(path: PurePosixPath) -> str:
     """The slug of a technique page from its path relative to techniques/."""
     return "/".join((path.parent if path.name == "index.md" else path.with_suffix("")).parts)
 
@@ -107,77 +110,115 @@ class _Reader:
         self.known = self._load_cache()
         self.used: dict[str, str] = {}
 
-    def name(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
+    def files(self, folder: str, suffix: str) -> Iterator[str]:
+        """The files of one kind; what a contributor would wrongly believe to be read is reported."""
+        if not (self.root / folder).is_dir():
+            return
+        for name, item in _walk(self.root / folder, folder):
+            if item.is_symlink():  # a link in a stranger's pull request could point anywhere
+                self._complain(name, "is a symbolic link", "put the file itself here")
+            elif name.endswith(suffix):
+                yield name
+            elif folder == "entries" and not item.name.startswith(".") and name not in _BESIDE_ENTRIES:
+                self._complain(name, f"is not read: only names ending in {suffix} are", f"rename it to end in {suffix}")
 
-    def read_yaml(self, path: Path, model: type[R]) -> R | None:
-        content = path.read_bytes()
-        return self._cached(content, model) or self._parse(path, content, model)
+    def is_free(self, key: str, file: str, twin: Entry | Page | None) -> bool:
+        """Whether no other file has the key; reports it if one has."""
+        if twin:
+            hint = "rename one of the files; keys are permanent addresses"
+            self._complain(file, f'the key "{key}" is taken by {twin.file}', hint)
+        return twin is None
 
-    def read_page(self, path: Path) -> Page | None:
+    def read_yaml(self, file: str, model: type[R]) -> R | None:
+        content = self._content(file)
+        if content is None:
+            return None
+        return self._cached(content, model) or self._parse(file, content, model)
+
+    def read_page(self, file: str) -> Page | None:
+        content = self._content(file)
+        if content is None:
+            return None
         try:
-            text = decode(path.read_bytes()).replace("\r\n", "\n")
+            text = decode(content).replace("\r\n", "\n")
         except YamlError as error:
-            self._report(path, error)
+            self._report(file, error)
             return None
         end = text.find("\n" + _FENCE, len(_FENCE) - 1)
         if not text.startswith(_FENCE) or end < 0:
             hint = "begin the file with `---`, the fields, and another line `---`"
-            self.problems.append(Problem(self.name(path), 1, 1, "", "has no front matter", hint))
+            self._complain(file, "has no front matter", hint)
             return None
         front, body = text[len(_FENCE) : end + 1], text[end + 1 + len(_FENCE) :]
-        technique = self._parse(path, front.encode(), Technique, first_line=2)
-        slug = slug_of(path.relative_to(self.root / "techniques"))
+        technique = self._parse(file, front.encode(), Technique, first_line=2)
+        slug = slug_of(PurePosixPath(file).relative_to("techniques"))
         body_line = text.count("\n", 0, end + 1 + len(_FENCE)) + 1
-        return Page(slug, self.name(path), technique, body, body_line) if technique else None
+        return Page(slug, file, technique, body, body_line) if technique else None
 
-    def read_run(self, path: Path) -> Run | None:
+    def read_run(self, file: str) -> Run | None:
+        content = self._content(file)
         try:
-            return Run.model_validate_json(path.read_bytes())
+            return None if content is None else Run.model_validate_json(content)
         except ValidationError as error:
-            self.problems.extend(problems_of(error, Run, self.name(path), {}))
+            self.problems.extend(problems_of(error, Run, file, {}))
             return None
 
     def save(self) -> None:
         if self.cache_file and self.used.keys() != self.known.keys():
             content = json.dumps({"version": _code_version(), "files": self.used}, ensure_ascii=False)
-            write_atomically(self.cache_file, content)
+            with suppress(OSError):  # a checkout that cannot be written to is read in full each time
+                write_atomically(self.cache_file, content)
+
+    def _content(self, file: str) -> bytes | None:
+        try:
+            return (self.root / file).read_bytes()
+        except OSError as error:
+            self._complain(file, f"cannot be read: {error.strerror}", "look at its permissions")
+            return None
 
     def _load_cache(self) -> dict[str, str]:
         try:
             stored = json.loads(self.cache_file.read_bytes()) if self.cache_file else {}
-        except (OSError, ValueError):  # absent, or cut short by a full disk: as good as empty
+        except (OSError, ValueError, RecursionError):  # absent, or cut short by a full disk: as good as empty
             return {}
         fits = isinstance(stored, dict) and stored.get("version") == _code_version()
-        return stored["files"] if fits else {}
+        files = stored.get("files") if fits else None
+        return files if isinstance(files, dict) else {}
 
     def _cached(self, content: bytes, model: type[R]) -> R | None:
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
         stored = self.known.get(digest)
         if stored is None:
             return None
+        try:
+            record = model.model_validate_json(stored)
+        except ValidationError:  # damaged
+            return None
         self.used[digest] = stored
-        return model.model_validate_json(stored)
+        return record
 
-    def _parse(self, path: Path, content: bytes, model: type[R], first_line: int = 1) -> R | None:
+    def _parse(self, file: str, content: bytes, model: type[R], first_line: int = 1) -> R | None:
         try:
             text = decode(content)
             record = model.model_validate(read(text).data)
         except YamlError as error:
-            self._report(path, error, first_line)
+            self._report(file, error, first_line)
             return None
         except ValidationError as error:
             spots = read(text, with_spots=True).spots
-            self.problems.extend(_shifted(problems_of(error, model, self.name(path), spots), first_line))
+            self.problems.extend(_shifted(problems_of(error, model, file, spots), first_line))
             return None
         if model is Paper:
             digest = hashlib.blake2b(content, digest_size=16).hexdigest()
             self.used[digest] = record.model_dump_json(exclude_defaults=True)
         return record
 
-    def _report(self, path: Path, error: YamlError, first_line: int = 1) -> None:
-        found = Problem(self.name(path), error.line, error.column, "", error.message, error.hint)
+    def _report(self, file: str, error: YamlError, first_line: int = 1) -> None:
+        found = Problem(file, error.line, error.column, "", error.message, error.hint)
         self.problems.extend(_shifted([found], first_line))
+
+    def _complain(self, file: str, message: str, hint: str) -> None:
+        self.problems.append(Problem(file, 1, 1, "", message, hint))
 
 
 def _shifted(problems: Iterable[Problem], first_line: int) -> Iterator[Problem]:

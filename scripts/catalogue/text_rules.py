@@ -15,18 +15,20 @@ from pydantic import AfterValidator, Field
 LINE_LIMIT = 500
 PROSE_LIMIT = 4_000
 
-# C0/C1 controls (newline is allowed in prose only), zero-width and bidirectional controls, byte order mark.
+# C0/C1 controls (newline is allowed in prose only), soft hyphens, zero-width and bidirectional controls, byte order
+# mark, tag characters (which spell text that only a machine reads), and what YAML cannot hold.
 _HIDDEN = re.compile(
-    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _MARKUP = re.compile(r"<[A-Za-z/!?]|\{\{|\{%|\{#|\$\{|&#?\w+;")
-_ARXIV = re.compile(r"(\d{2})(0[1-9]|1[0-2])\.(\d{4}|\d{5})")
-_DOI = re.compile(r"10\.\d{4,9}/[^\s\"<>{}\\^`|]+")
+_ARXIV = re.compile(r"([0-9]{2})(0[1-9]|1[0-2])\.([0-9]{4}|[0-9]{5})")
+_DOI = re.compile(r"10\.[0-9]{4,9}/[^\s\"<>{}\\^`|]+")
 _HOST = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]", re.IGNORECASE)
 
 
 def _plain(text: str, limit: int) -> str:
-    if hidden := _HIDDEN.search(text):
+    if not text.isprintable() and (hidden := _HIDDEN.search(text)):
         name = unicodedata.name(hidden.group(), "control character")
         raise ValueError(f"holds the invisible character U+{ord(hidden.group()):04X} ({name.lower()}); delete it")
     if markup := _MARKUP.search(text):
@@ -74,14 +76,14 @@ def check_arxiv(identifier: str) -> str:
     """An arXiv id of 2007 or later, without version."""
     if not _ARXIV.fullmatch(identifier):
         raise ValueError(
-            f'expected an arXiv id such as "2401.08092", without version, got "{identifier[:40]}"; see the abstract page'
+            f'expected an arXiv id such as "2401.08092", got "{identifier[:40]}"; four digits, a dot, the rest, no version'
         )
     return identifier
 
 
 def check_doi(doi: str) -> str:
     """A bare DOI."""
-    if not _DOI.fullmatch(doi) or len(doi) > 200:
+    if not _DOI.fullmatch(doi) or len(doi) > 200 or not doi.isprintable():
         raise ValueError(f'expected a bare DOI such as 10.1145/3624743, got "{doi[:60]}"; leave out https://doi.org/')
     if doi.casefold().startswith("10.48550/arxiv"):
         raise ValueError("this DOI is arXiv's own; give the id under preprint.arxiv and leave the DOI out")
