@@ -156,3 +156,39 @@ def build(
     for name, seconds in report.seconds.items():
         console.print(f"{seconds:6.1f} s  {name}")
     console.print(f"public/ holds {report.pages['from records']:,} pages from records and {report.pages['from prose']} from prose")
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="Port on this machine; 0 takes a free one.")] = 8000,
+    root: Root = HERE,
+) -> None:
+    """Serve the site on this machine and build it again when a source changes."""
+    from scripts.serve import serve as run_serve
+
+    try:
+        run_serve(root, port, lambda line: console.print(line, markup=False))
+    except OSError as error:
+        console.print(f"[red]port {port} cannot be used: {error.strerror}; choose another with --port[/]")
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def setup(root: Root = HERE) -> None:
+    """Install the browser libraries of package-lock.json into node_modules/."""
+    from scripts.node import NodeError, install_packages
+
+    try:
+        install_packages(root)
+    except NodeError as error:
+        console.print(f"[red]{error}[/]")
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def lock(root: Root = HERE) -> None:
+    """Write requirements/*.txt anew: the versions that pyproject.toml's ranges resolve to today."""
+    from scripts.lock import lock as run_lock
+
+    for path in run_lock(root):
+        console.print(f"wrote {path}")

@@ -6,6 +6,8 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from itertools import chain, count
 
+from pydantic import ValidationError
+
 from scripts.catalogue.model import Author, Paper, Preprint, Publication
 from scripts.catalogue.text_rules import check_arxiv, check_doi
 from scripts.catalogue.venues import canonical_venue
@@ -107,8 +109,16 @@ def _kept(draft: Draft, what: str, text: str, rule: Callable[[str], str]) -> str
         return None
 
 
+def first_reason(error: ValueError) -> str:
+    """Why a record was refused, in one sentence: our own words, or the first complaint of the data model."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return str(first.get("ctx", {}).get("error", first["msg"]))
+    return str(error)
+
+
 def make_key(paper: Paper, taken: Container[str], wanted: str = "") -> str:
-    """A free key: the wanted one, else the method's name where the title gives one before a colon, else family name, year, word.
+    """A free key: the wanted one, else the method's name before the title's colon, else family name, year, word.
 
     >>> from scripts.catalogue.model import Paper
     >>> make_key(Paper(title="GPTQ: Accurate Quantization", year=2022, techniques=["a"], level="listed"), set())

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,7 +15,7 @@ from scripts.catalogue.dump import dump
 from scripts.catalogue.explain import problems_of
 from scripts.catalogue.files import write_atomically
 from scripts.catalogue.load import Catalogue
-from scripts.catalogue.model import Paper
+from scripts.catalogue.model import Paper, Publication, Record
 from scripts.catalogue.problems import Problem
 from scripts.catalogue.yaml_text import YamlError, decode
 
@@ -62,7 +63,7 @@ def import_file(path: Path, catalogue: Catalogue, techniques: Iterable[str] = ()
         elif key in result.added or not update:
             result.known.append((draft.line, paper.title, key))
         else:
-            _update(key, catalogue.entries[key].paper, paper, result)
+            _update(key, result.updated.get(key, catalogue.entries[key].paper), paper, result)
     return result
 
 
@@ -71,6 +72,8 @@ def write(result: Import, catalogue: Catalogue) -> list[Path]:
     written = []
     for key, paper in (result.added | result.updated).items():
         path = catalogue.root / "entries" / str(paper.year) / f"{key}.yaml"
+        if key in result.added and path.exists():  # written by someone else since the catalogue was read
+            raise FileExistsError(f"{path} exists; nothing is overwritten")
         write_atomically(path, dump(paper))
         written.append(path)
         old = catalogue.entries.get(key)
@@ -100,19 +103,30 @@ def _import_hint(found: Problem) -> str:
 
 
 def _update(key: str, old: Paper, new: Paper, result: Import) -> None:
-    changes = {name: value for name in BIBLIOGRAPHIC if (value := getattr(new, name)) != Paper.model_fields[name].default}
+    changes = _told(new, BIBLIOGRAPHIC)
+    if old.published and new.published:  # field by field: a record without DOI does not take the DOI away
+        changes["published"] = old.published.model_copy(update=_told(new.published, Publication.model_fields))
     merged = old.model_copy(update=changes)
+    if not (new.preprint and new.published):  # a record of one version does not know when the other came first
+        merged = merged.model_copy(update={"year": min(old.year, new.year)})
     if merged == old:
         result.unchanged.append(key)
     else:
         result.updated[key] = merged
 
 
+def _told(record: Record, names: Iterable[str]) -> dict[str, Any]:
+    """The fields that a record says something about."""
+    fields = type(record).model_fields
+    return {name: value for name in names if (value := getattr(record, name)) != fields[name].default}
+
+
 class _Index:
     """Finds the entry that a work already has, by arXiv id, DOI or title."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self.keys = set(catalogue.entries)
+        # Also of files that could not be read: they are not to be overwritten.
+        self.keys = {path.stem for path in (catalogue.root / "entries").rglob("*.yaml")} | set(catalogue.entries)
         self.by_identity: dict[str, str] = {}
         for key, entry in catalogue.entries.items():
             self.add(key, entry.paper)
@@ -127,5 +141,6 @@ class _Index:
 
 
 def _identities(paper: Paper) -> list[str]:
-    names = [f"arxiv:{paper.arxiv}" if paper.arxiv else "", f"doi:{(paper.doi or '').casefold()}" if paper.doi else ""]
-    return [name for name in [*names, *(f"title:{fold_title(title)}" for title in (paper.title, *paper.also_titled))] if name]
+    names = [f"arxiv:{paper.arxiv}"] if paper.arxiv else []
+    names += [f"doi:{paper.doi.casefold()}"] if paper.doi else []
+    return names + [f"title:{fold_title(title)}" for title in (paper.title, *paper.also_titled)]

@@ -1,5 +1,6 @@
 """Personal names: from BibTeX's " and " lists into family and given names, and back into what people read."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,12 +18,15 @@ def parse_names(text: str) -> tuple[list[Author], bool]:
     >>> parse_names("Beethoven, Ludwig van and {DeepSeek-AI} and others")
     ([Author(family='Beethoven', given='Ludwig van'), Author(family='DeepSeek-AI', given=None)], True)
     """
-    names = [name.strip() for name in split_multiple_persons_names(" ".join(text.split()))]
+    joined = re.sub(r"\band( and)+\b", "and", " ".join(text.split()))
+    names = [name.strip() for name in split_multiple_persons_names(joined)]
     known = [name for name in names if name and name.casefold() not in _MORE]
     return [_author(name) for name in known], len(known) < len([name for name in names if name])
 
 
 def _author(name: str) -> Author:
+    if re.sub(r"\{[^{}]*\}", "", name).count(",") > 2:
+        raise ValueError(f'the name "{name[:60]}" has too many commas; put " and " between authors')
     if name.startswith("{") and name.endswith("}") and "}" not in name[1:-1]:
         return Author(family=to_text(name))
     parts: Any = parse_single_name_into_parts(name, strict=False)

@@ -150,10 +150,12 @@ def write(path: Path, text: str) -> None:
 
 def index_search(root: Path, public: Path) -> None:
     """Run Pagefind over the finished HTML."""
-    program = root / "node_modules" / ".bin" / "pagefind"
-    if not program.exists():
-        raise BuildError(f"{program} is missing; run `npm ci` (or `make site`, which does)")
-    command = [str(program), "--site", str(public.resolve()), "--silent"]
+    # The program itself rather than its npm wrapper, which would need a node on the search path.
+    found = (root / "node_modules" / "@pagefind").glob("*/bin/pagefind*")
+    programs = sorted(path for path in found if path.suffix in ("", ".exe"))
+    if not programs:
+        raise BuildError("pagefind is missing in node_modules/; run `python -m scripts setup` (or `make site`, which does)")
+    command = [str(programs[0].resolve()), "--site", str(public.resolve()), "--silent"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(f"pagefind could not index the site:\n{done.stdout}{done.stderr}".rstrip())

@@ -49,7 +49,7 @@ def write_sources(catalogue: Catalogue, tree: list[TechniqueView], settings: Set
 
 def _copy_library(source: Path, target: Path) -> None:
     if not source.exists():
-        raise MissingLibrary(f"{source} is missing; run `npm ci` (or `make site`, which does)")
+        raise MissingLibrary(f"{source} is missing; run `python -m scripts setup` (or `make site`, which does)")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
 

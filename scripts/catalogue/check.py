@@ -1,5 +1,7 @@
 """Check a checkout: every file by itself, then all of them together."""
 
+import os
+import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +20,12 @@ def check(root: Path, paths: Sequence[str] = (), *, use_cache: bool = True) -> t
     """
     catalogue = load_catalogue(root, use_cache=use_cache)
     problems = catalogue.problems + [_located(found, root) for found in cross_check(catalogue)]
-    wanted = [path.rstrip("/") for path in paths]
+    wanted = [posixpath.normpath(os.path.relpath(root / path, root).replace(os.sep, "/")) for path in paths]
     return catalogue, sorted(set(_within(problems, wanted)))
 
 
 def _within(problems: Iterable[Problem], paths: list[str]) -> list[Problem]:
-    if not paths:
+    if not paths or "." in paths:
         return list(problems)
     return [
         found for found in problems if any(found.file == path or found.file.startswith(path + "/") for path in paths)
@@ -31,16 +33,12 @@ def _within(problems: Iterable[Problem], paths: list[str]) -> list[Problem]:
 
 
 def _located(found: Problem, root: Path) -> Problem:
-    """Fill in line and column of a problem that names only its field."""
+    """Fill in line and column of a problem that names only the field of an entry, or the whole of a file."""
     if found.line:
         return found
-    text = decode((root / found.file).read_bytes())
-    offset = 0
-    if found.file.endswith(".md"):
-        text, offset = text.split("\n---", 1)[0].removeprefix("---\n"), 1
-    spots = read(text, with_spots=True).spots
-    path: FieldPath = (
-        tuple(int(part) if part.isdigit() else part for part in found.field.split(".")) if found.field else ()
-    )
+    if not found.field:
+        return replace(found, line=1, column=1)
+    spots = read(decode((root / found.file).read_bytes()), with_spots=True).spots
+    path: FieldPath = tuple(int(part) if part.isdigit() else part for part in found.field.split("."))
     spot = spots.get(path, Spot(1, 1))
-    return replace(found, line=spot.line + offset if path in spots and path else 1, column=spot.column)
+    return replace(found, line=spot.line, column=spot.column)

@@ -4,10 +4,12 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from pathlib import PurePosixPath
+from itertools import chain, combinations
+from posixpath import dirname, join, normpath
 
 from scripts.catalogue.load import Catalogue, Entry, Page
 from scripts.catalogue.problems import Problem
+from scripts.catalogue.text_rules import SLUG, check_url
 from scripts.catalogue.vocabulary import AREAS
 
 SIMILAR = 0.8
@@ -16,7 +18,9 @@ SIMILAR = 0.8
 WORDS = (80, 200)
 """How many words a technique page has until its implementation brings a longer text."""
 
-PAPER_LINK = re.compile(r"\]\(paper:([^)\s]*)\)")
+_LINK = re.compile(r"\]\(\s*<?([^)\s>]*)|^ {0,3}\[[^\]\n]+\]:\s*<?([^\s>]+)", re.MULTILINE)
+_KEY = re.compile(rf"(?=.{{2,60}}$){SLUG}")
+_SLUG = re.compile(rf"{SLUG}(/{SLUG})*")
 
 
 def cross_check(catalogue: Catalogue) -> Iterator[Problem]:
@@ -38,15 +42,13 @@ def _at(entry: Entry | Page, field: str, message: str, hint: str) -> Problem:
 
 
 def _check_place(entry: Entry) -> Iterator[Problem]:
-    path = PurePosixPath(entry.file)
-    wanted = PurePosixPath("entries") / str(entry.paper.year) / path.name
-    if not re.fullmatch(r"(?=.{2,60}$)[a-z0-9]+(-[a-z0-9]+)*", entry.key):
+    folder, _, name = entry.file.rpartition("/")
+    wanted = f"entries/{entry.paper.year}/{name}"
+    if not _KEY.fullmatch(entry.key):
         hint = "use lower-case words of a-z and 0-9 joined by hyphens; the name is the key and the page's address"
-        yield _at(entry, "", f'the file name "{path.stem}" is no key', hint)
-    if path != wanted:
-        yield _at(
-            entry, "year", f"is {entry.paper.year}, but the file stands in {path.parent}/", f"move it to {wanted}"
-        )
+        yield _at(entry, "", f'the file name "{entry.key}" is no key', hint)
+    if entry.file != wanted:
+        yield _at(entry, "year", f"is {entry.paper.year}, but the file stands in {folder}/", f"move it to {wanted}")
 
 
 def _check_years(entry: Entry) -> Iterator[Problem]:
@@ -98,29 +100,33 @@ def _repeated(catalogue: Catalogue, field: str, identify: Callable[[Entry], str 
 
 def fold_title(title: str) -> str:
     """A title for comparison: no case, accents or punctuation."""
-    letters = unicodedata.normalize("NFKD", title.casefold())
-    return " ".join(re.findall(r"[^\W_]+", "".join(c for c in letters if not unicodedata.combining(c))))
+    letters = title.casefold()
+    if not letters.isascii():
+        letters = "".join(c for c in unicodedata.normalize("NFKD", letters) if not unicodedata.combining(c))
+    return " ".join(re.findall(r"[^\W_]+", letters))
 
 
 def _similar_titles(catalogue: Catalogue) -> Iterator[Problem]:
     """Pairs of titles that share `SIMILAR` of their letter triples.
 
     Comparing all pairs would take minutes at 10,000 entries. Two such titles share rare words, so only titles are
-    compared that have one of their three rarest words in common, and words in over 30 titles are not rare.
+    compared that have one of their three rarest words in common, and words in over 30 titles are not rare. Titles
+    of common words alone are compared with those of the same words.
     """
     titles = [(fold_title(title), entry) for entry in catalogue.entries.values() for title in _titles(entry)]
     frequency = Counter(word for title, _ in titles for word in set(title.split()))
     by_word: dict[str, list[int]] = defaultdict(list)
     for index, (title, _) in enumerate(titles):
-        for word in sorted(set(title.split()), key=lambda word: (frequency[word], word))[:3]:
-            if frequency[word] <= 30:
-                by_word[word].append(index)
-    pairs = {(a, b) for group in by_word.values() for at, a in enumerate(group) for b in group[at + 1 :]}
+        words = sorted(set(title.split()), key=lambda word: (frequency[word], word))
+        for word in [word for word in words[:3] if frequency[word] <= 30] or [" ".join(sorted(words))]:
+            by_word[word].append(index)
+    pairs = {pair for group in by_word.values() for pair in combinations(group, 2)}
+    triples = {index: _triples(titles[index][0]) for index in set(chain.from_iterable(pairs))}
     reported = set()
     for a, b in sorted(pairs):
-        (title, first), (other, second) = titles[a], titles[b]
+        first, second = titles[a][1], titles[b][1]
         told = first.key in second.paper.distinct_from or second.key in first.paper.distinct_from
-        if first is second or told or (first.key, second.key) in reported or not _alike(title, other):
+        if first is second or told or (first.key, second.key) in reported or not _alike(triples[a], triples[b]):
             continue
         reported.add((first.key, second.key))
         hint = f"the same work twice: keep one entry; else add `distinct_from: [{first.key}]`"
@@ -132,8 +138,9 @@ def _titles(entry: Entry) -> list[str]:
     return [entry.paper.title, *entry.paper.also_titled, *([published.title] if published and published.title else [])]
 
 
-def _alike(title: str, other: str) -> bool:
-    a, b = _triples(title), _triples(other)
+def _alike(a: set[str], b: set[str]) -> bool:
+    if min(len(a), len(b)) < SIMILAR * max(len(a), len(b)):  # cannot share enough
+        return False
     common = len(a & b)
     return common >= SIMILAR * (len(a) + len(b) - common)
 
@@ -147,6 +154,9 @@ def _check_page(page: Page, catalogue: Catalogue) -> Iterator[Problem]:
     parent, _, _ = page.slug.rpartition("/")
     if parent and parent not in catalogue.pages:
         yield _at(page, "", f"its parent techniques/{parent}/index.md is missing", "write the parent first")
+    if page.slug and not _SLUG.fullmatch(page.slug):
+        hint = "use lower-case words of a-z and 0-9 joined by hyphens; the path is the page's address"
+        yield _at(page, "", f'the path "{page.slug}" is no address', hint)
     if not parent and page.slug not in AREAS:
         yield _at(page, "", f'"{page.slug}" is no area', "add it to AREAS in scripts/catalogue/vocabulary.py")
     words = len(re.sub(r"\]\([^)]*\)", "]", page.body).split())
@@ -154,10 +164,46 @@ def _check_page(page: Page, catalogue: Catalogue) -> Iterator[Problem]:
         yield _at(
             page, "", f"has {words} words of text; {WORDS[0]} at least", "say what it is, saves, costs, is limited by"
         )
-    for match in PAPER_LINK.finditer(page.body):
-        if match.group(1) not in catalogue.entries:
+    yield from _check_links(page, catalogue)
+    for index, line in enumerate(page.body.split("\n")):
+        if markup := re.search(r"<[A-Za-z/!?]|\{[^}]*=", _outside_code(line)):
+            what = "holds HTML" if markup.group()[0] == "<" else "holds an attribute list"
+            hint = "write Markdown; a `<` or `{` as a sign goes in backquotes, closed on the same line"
+            yield Problem(page.file, page.body_line + index, markup.start() + 1, "", what, hint)
+
+
+def _outside_code(line: str) -> str:
+    """The line with its `code` blanked, where what is code is beyond doubt; else all of it."""
+    if "``" in line or "\\`" in line or line.count("`") % 2:
+        return line
+    return re.sub(r"`[^`]*`", lambda code: " " * len(code.group()), line)
+
+
+def _check_links(page: Page, catalogue: Catalogue) -> Iterator[Problem]:
+    for match in _LINK.finditer(page.body):
+        target = match.group(1) if match.group(1) is not None else match.group(2)
+        if found := _link_problem(target, page, catalogue):
+            start = page.body.rfind("\n", 0, match.start()) + 1
             line = page.body_line + page.body.count("\n", 0, match.start())
-            message = f"the link paper:{match.group(1)} leads to no entry"
-            yield Problem(page.file, line, 1, "", message, "use the name of a file under entries/, without .yaml")
-    if re.search(r"<[A-Za-z/!]", re.sub(r"`[^`]*`", "", page.body)):
-        yield _at(page, "", "holds HTML", "write Markdown; a `<` as a sign goes in backquotes")
+            yield Problem(page.file, line, match.start() - start + 1, "", *found)
+
+
+def _link_problem(target: str, page: Page, catalogue: Catalogue) -> tuple[str, str] | None:
+    """What is wrong with a link of a page, and the hint; only papers, pages, headings and http(s) are linked."""
+    scheme, colon, rest = target.partition(":")
+    if scheme == "paper" and colon:
+        hint = "use the name of a file under entries/, without .yaml"
+        return None if rest in catalogue.entries else (f"the link paper:{rest} leads to no entry", hint)
+    if colon or target.startswith("//"):
+        try:
+            check_url(target)
+        except ValueError as error:
+            message, _, hint = str(error).partition("; ")
+            return f"the link {message}", hint
+        return None
+    path = target.partition("#")[0]
+    file = normpath(join(dirname(page.file), path))
+    known = catalogue.pages.get(file.removeprefix("techniques/").removesuffix(".md").removesuffix("/index"))
+    if not path or (known and known.file == file):
+        return None
+    return f'the link "{target[:80]}" leads to no page', "give the path of an .md file, from the folder of this one"

@@ -25,8 +25,10 @@ def problems_of(
 ) -> Iterator[Problem]:
     """Every complaint about one file, at the line of the field (or of the mapping that lacks it)."""
     for item in error.errors(include_url=False):
-        path = tuple(part for part in item["loc"] if not isinstance(part, str) or _is_field(part))
-        name = ".".join(str(part) for part in path)
+        path = item["loc"]
+        if item["type"] != "extra_forbidden":  # an unknown field may have any name
+            path = tuple(part for part in path if not isinstance(part, str) or _is_field(part))
+        name = ".".join(str(part)[:60] for part in path)
         message, hint = _sentence(item, path, model, spots.get(path))
         spot = _nearest(path, spots)
         yield Problem(file, spot.line, spot.column, name, message, hint)
@@ -72,10 +74,11 @@ def _sentence(item: Any, path: Path, model: type[BaseModel], spot: Spot | None) 
     ):
         expected = {"string": "text", "list": "a list", "int": "a whole number", "bool": "true or false"}
         wanted = expected.get(kind.partition("_")[0], "a mapping (`field: value` lines, indented)")
-        hint = (
-            "put it in quotes" if kind == "string_type" and isinstance(value, int | float) else f"write {wanted} here"
-        )
+        quotable = kind == "string_type" and value is not None and not isinstance(value, list | dict)
+        hint = "put it in quotes" if quotable else f"write {wanted} here"
         return f"expected {wanted}, got {_shown(value, spot)}", hint
+    if kind == "json_invalid":
+        return f"not valid JSON: {context['error']}", "restore the file; the bench writes it, nobody by hand"
     if kind == "too_short":
         return "is empty", "name at least one"
     return f"{item['msg'].lower()}, got {_shown(value, spot)}", "see CONTRIBUTING.md"

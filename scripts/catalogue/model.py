@@ -23,7 +23,7 @@ def _one_of(words: Iterable[str], what: str) -> Callable[[str], str]:
 
     def check(word: str) -> str:
         if word not in known:
-            raise ValueError(f'unknown {what} "{word}"', known)  # `explain` appends the nearest words
+            raise ValueError(f'unknown {what} "{word[:60]}"', known)  # `explain` appends the nearest words
         return word
 
     return check

@@ -38,7 +38,7 @@ def _plain(text: str, limit: int) -> str:
     if len(text) > limit:
         raise ValueError(f"is {len(text):,} characters long; {limit:,} at most")
     if not text.strip():
-        raise ValueError("is empty; leave the field out instead")
+        raise ValueError("is empty; write it, or leave the field out")
     return text
 
 
@@ -76,7 +76,7 @@ def check_arxiv(identifier: str) -> str:
     """An arXiv id of 2007 or later, without version."""
     if not _ARXIV.fullmatch(identifier):
         raise ValueError(
-            f'expected an arXiv id such as "2401.08092", got "{identifier[:40]}"; four digits, a dot, the rest, no version'
+            f'expected an id such as "2401.08092", got "{identifier[:40]}"; four digits, a dot, four or five more'
         )
     return identifier
 

@@ -42,7 +42,7 @@ RESOURCE_MEANING: dict[str, str] = {
 }
 
 Form = Literal["absolute", "difference", "ratio"]
-"""How a claim's value relates to its metric: the metric itself, method minus baseline, or method divided by baseline."""
+"""How a claim's value relates to its metric: the metric itself, method minus baseline, method divided by baseline."""
 
 Bound = Literal["about", "at_least", "at_most", "exact", "up_to"]
 """How the source hedges the value."""
