@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -139,10 +140,11 @@ def schema(root: Root = HERE) -> None:
 @app.command()
 def build(
     search: Annotated[bool, typer.Option(help="Index the pages for the search.")] = True,
+    as_json: Json = False,
     root: Root = HERE,
 ) -> None:
     """Build the site into public/."""
-    from scripts.build.site import BuildError, DataError
+    from scripts.build.errors import BuildError, DataError
     from scripts.build.site import build as run_build
 
     with console.status("building") as status:
@@ -153,9 +155,54 @@ def build(
         except BuildError as error:
             console.print(f"[red]{error}[/]")
             raise typer.Exit(1) from None
+    if as_json:
+        print(json.dumps(asdict(report)))  # noqa: T201
+        return
     for name, seconds in report.seconds.items():
         console.print(f"{seconds:6.1f} s  {name}")
-    console.print(f"public/ holds {report.pages['from records']:,} pages from records and {report.pages['from prose']} from prose")
+    records, prose = report.pages["from records"], report.pages["from prose"]
+    console.print(f"public/ holds {records:,} pages from records and {prose} from prose")
+
+
+@app.command("site-speed")
+def site_speed(
+    entries: Annotated[str, typer.Option(help='Sizes to measure; "real" is this checkout.')] = "1000,real,10000",
+    rounds: Annotated[int, typer.Option(min=1, help="Times that each measurement is made.")] = 3,
+    plain: Annotated[bool, typer.Option(help="Measure plain mkdocs-material too, up to 3,000 entries.")] = True,
+    full: Annotated[bool, typer.Option("--full", help="Measure it at every size: minutes.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every sample here.")] = None,
+    root: Root = HERE,
+) -> None:
+    """Measure the build's speed and the site's size, and hold them against their bars."""
+    from scripts.build.speed import REAL, measure
+    from scripts.build.speed_report import judged, table
+
+    labels = entries.split(",")
+    if wrong := [label for label in labels if label != REAL and not (label.isdigit() and int(label))]:
+        console.print(f'[red]--entries: expected numbers or "{REAL}", got "{wrong[0]}"[/]')
+        raise typer.Exit(2)
+    with console.status("measuring") as status:
+        sizes = measure(root, labels, rounds, plain=plain, full=full, say=status.update)
+    values = judged(sizes)
+    Console().print(table(values))
+    if json_file:
+        json_file.write_text(json.dumps([asdict(size) for size in sizes], indent=2) + "\n", "utf-8")
+    if any(value.passed is False for value in values):
+        raise typer.Exit(1)
+
+
+@app.command()
+def links(as_json: Json = False, root: Root = HERE) -> None:
+    """Check every address in the built site: each leads to a page, a place on it, or an http(s) or mail link out."""
+    from scripts.build.links import check_links
+    from scripts.build.settings import read_site_url
+
+    public = root / "public"
+    if not (public / "index.html").exists():
+        console.print(f"[red]{public} holds no site; run `python -m scripts build` first[/]")
+        raise typer.Exit(2)
+    problems = check_links(public, read_site_url(root))
+    _report(problems, as_json, {"pages": sum(1 for _ in public.rglob("*.html"))})
 
 
 @app.command()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from watchfiles import watch
 
-from scripts.build.site import BuildError, DataError, build
+from scripts.build.errors import BuildError, DataError
+from scripts.build.site import build
 
 WATCHED = ("entries", "techniques", "results", "site", "mkdocs.yml", "package-lock.json")
 

@@ -50,9 +50,9 @@ def to_paper(draft: Draft) -> Paper:
     arxiv, doi = _identifiers(draft)
     # The preprint DOI says nothing that the arXiv id does not; links made from an id need no field of their own.
     url = "" if re.search(r"arxiv\.org/|doi\.org/10\.", draft.url) and (arxiv or doi) else draft.url
-    if draft.year is None:
-        raise ValueError("has no year; add one, or an arXiv id")
     preprint_year = 2000 + int(arxiv[:2]) if arxiv else draft.year
+    if preprint_year is None:
+        raise ValueError("has no year; add one, or an arXiv id")
     published = None
     if venue or doi:
         dated = draft.year if venue or not arxiv else None
@@ -63,7 +63,7 @@ def to_paper(draft: Draft) -> Paper:
             "also_titled": draft.also_titled,
             "authors": draft.authors,
             "authors_cut": draft.authors_cut,
-            "year": min(draft.year, preprint_year) if venue or not arxiv else preprint_year,
+            "year": min(draft.year or preprint_year, preprint_year) if venue or not arxiv else preprint_year,
             "kind": draft.kind,
             "published": published,
             "preprint": Preprint(arxiv=arxiv) if arxiv else None,

@@ -63,7 +63,8 @@ def _bibtex_name(author: Author) -> str:
     if author.given is None:  # an organisation, or a single name: braces keep it in one piece
         return f"{{{family}}}"
     guarded = f"{{{family}}}" if " " in family or "," in family or "-" in family else family
-    return f"{guarded}, {from_text(author.given)}"
+    given = from_text(author.given)
+    return f"{guarded}, {f'{{{given}}}' if ',' in given or ' and ' in given else given}"
 
 
 def ris(key: str, paper: Paper) -> str:

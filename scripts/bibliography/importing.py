@@ -49,7 +49,7 @@ def import_file(path: Path, catalogue: Catalogue, techniques: Iterable[str] = ()
         return Import(problems=[Problem(str(path), error.line, error.column, "", error.message, error.hint)])
     drafts, problems = reader(text, str(path))
     result = Import(problems=problems)
-    index = _Index(catalogue)
+    index = Index(catalogue)
     for draft in drafts:
         draft.techniques = draft.techniques or list(techniques)
         paper = _paper(draft, str(path), result.problems)
@@ -104,15 +104,23 @@ def _import_hint(found: Problem) -> str:
 
 def _update(key: str, old: Paper, new: Paper, result: Import) -> None:
     changes = _told(new, BIBLIOGRAPHIC)
+    if "authors" in changes:
+        changes["authors_cut"] = new.authors_cut
     if old.published and new.published:  # field by field: a record without DOI does not take the DOI away
         changes["published"] = old.published.model_copy(update=_told(new.published, Publication.model_fields))
     merged = old.model_copy(update=changes)
-    if not (new.preprint and new.published):  # a record of one version does not know when the other came first
-        merged = merged.model_copy(update={"year": min(old.year, new.year)})
+    merged = merged.model_copy(update={"year": _first_year(merged, old.year)})
     if merged == old:
         result.unchanged.append(key)
     else:
         result.updated[key] = merged
+
+
+def _first_year(paper: Paper, before: int) -> int:
+    """The first public year by the dates of both versions; `before` where an article was online the year before."""
+    if paper.arxiv:
+        return min(2000 + int(paper.arxiv[:2]), (paper.published and paper.published.year) or paper.year)
+    return before if before == paper.year - 1 else paper.year
 
 
 def _told(record: Record, names: Iterable[str]) -> dict[str, Any]:
@@ -121,7 +129,7 @@ def _told(record: Record, names: Iterable[str]) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(record, name)) != fields[name].default}
 
 
-class _Index:
+class Index:
     """Finds the entry that a work already has, by arXiv id, DOI or title."""
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -132,11 +140,13 @@ class _Index:
             self.add(key, entry.paper)
 
     def add(self, key: str, paper: Paper) -> None:
+        """Remember a work under its key."""
         self.keys.add(key)
         for identity in _identities(paper):
             self.by_identity.setdefault(identity, key)
 
     def find(self, paper: Paper) -> str | None:
+        """The key under which the work is known, if it is."""
         return next((self.by_identity[name] for name in _identities(paper) if name in self.by_identity), None)
 
 

@@ -20,12 +20,14 @@ def to_text(latex: str) -> str:
         return " ".join(latex.split())
     # A bare % starts a comment in LaTeX and would swallow the rest; in a bibliography it means per cent.
     guarded = re.sub(r"(?<!\\)%", r"\\%", latex)
-    return " ".join(str(_DECODER.latex_to_text(guarded)).split())
+    # \textasciicircum comes back as the accent U+02C6.
+    return " ".join(str(_DECODER.latex_to_text(guarded)).replace("\u02c6", "^").split())
 
 
 def from_text(text: str) -> str:
     """Escape what LaTeX would take for a command; other characters stay Unicode."""
-    return text.translate(_CODES)
+    # Two hyphens, quotes or a mark before a grave would join into one sign.
+    return re.sub(r"([-'`])(?=\1)|[?!](?=`)", r"\g<0>{}", text.translate(_CODES))
 
 
 def protect(title: str) -> str:

@@ -1,7 +1,9 @@
 """BibTeX in, by bibtexparser: what it cannot read is reported with its line and skipped, the rest goes on."""
 
+import logging
 import re
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 from bibtexparser.entrypoint import parse_string
@@ -14,6 +16,7 @@ from scripts.bibliography.names import parse_names
 from scripts.catalogue.problems import Problem
 
 _VENUE_FIELDS = ("booktitle", "journal", "journaltitle", "venue", "series", "school", "institution", "howpublished")
+_QUIET = logging.NullHandler()  # what the parser logs is reported by us, with its line
 _URL = re.compile(r"https?://[^\s{}\\]+")
 _BLOCK = re.compile(r"^[ \t]*@\s*(\w+)\s*[{(]", re.MULTILINE)
 _HINT = "mend it and import the file again; the other blocks are not affected"
@@ -22,23 +25,26 @@ _HINT = "mend it and import the file again; the other blocks are not affected"
 def read_bibtex(text: str, file: str) -> tuple[list[Draft], list[Problem]]:
     """Every entry that can be read, and a problem for every block that cannot."""
     text = text.replace("\r\n", "\n")
+    logging.getLogger("bibtexparser").addHandler(_QUIET)
     library = parse_string(text)
-    drafts, problems = [], []
-    for line in _overlooked(text, library):
-        problems.append(Problem(file, line, 1, "", "block skipped: not understood", "write it as `@article{key,`"))
-    entries = list(library.entries)
+    drafts: list[Draft] = []
+    hint = "write it as `@article{key,`"
+    problems = [Problem(file, at, 1, "", "block skipped: not understood", hint) for at in _overlooked(text, library)]
+    entries = [(_line(entry), entry) for entry in library.entries]
     for block in library.failed_blocks:
         if isinstance(block, DuplicateBlockKeyBlock) and isinstance(block.ignore_error_block, Entry):
-            entries.append(block.ignore_error_block)  # keys of a bibliography are wishes: see `make_key`
+            # Keys of a bibliography are wishes (see `make_key`). The parser left the block as it stands; read it alone.
+            strings = "".join(f"{string.raw}\n" for string in library.strings)
+            entries += [(_line(block), entry) for entry in parse_string(f"{strings}{block.raw}").entries]
         else:
             problems.append(Problem(file, _line(block), 1, "", f"block skipped: {_reason(block)}", _HINT))
-    for entry in sorted(entries, key=_line):
+    for line, entry in sorted(entries, key=itemgetter(0)):
         try:
-            drafts.append(_draft(entry))
+            drafts.append(_draft(entry, line))
         except (ValueError, RecursionError) as error:
             reason = first_reason(error) if isinstance(error, ValueError) else "its braces nest too deeply"
             what, _, hint = reason.partition("; ")
-            problems.append(Problem(file, _line(entry), 1, entry.key, f"entry skipped: {what}", hint or _HINT))
+            problems.append(Problem(file, line, 1, entry.key, f"entry skipped: {what}", hint or _HINT))
     return drafts, problems
 
 
@@ -49,7 +55,9 @@ def _line(block: Any) -> int:
 def _reason(block: Any) -> str:
     if isinstance(block, DuplicateFieldKeyBlock):
         return f"{', '.join(sorted(block.duplicate_keys))} stands twice in it"
-    return " ".join(str(getattr(block.error, "abort_reason", "") or block.error).split()) or "not understood"
+    return (
+        " ".join(str(getattr(block.error, "abort_reason", "") or block.error).split()).rstrip(".") or "not understood"
+    )
 
 
 def _overlooked(text: str, library: Library) -> Iterator[int]:
@@ -62,7 +70,7 @@ def _overlooked(text: str, library: Library) -> Iterator[int]:
             yield line
 
 
-def _draft(entry: Entry) -> Draft:
+def _draft(entry: Entry, line: int) -> Draft:
     fields = {field.key.casefold(): str(field.value) for field in entry.fields}
     if joined := [name for name, value in fields.items() if re.search(r'^".*" *#|# *".*"$', value, re.DOTALL)]:
         raise ValueError(f"{joined[0]} joins strings with #; write the text out")
@@ -73,7 +81,7 @@ def _draft(entry: Entry) -> Draft:
     link = _URL.search(_verbatim(fields.get("url", "") or fields.get("howpublished", "")))
     venues = [fields[name] for name in _VENUE_FIELDS if fields.get(name) and not _URL.search(fields[name])]
     return Draft(
-        line=_line(entry),
+        line=line,
         key=entry.key,
         title=to_text(fields.get("title", "")),
         authors=authors,
@@ -84,6 +92,9 @@ def _draft(entry: Entry) -> Draft:
         doi=_verbatim(fields.get("doi", "")).strip("{} "),
         url=link.group() if link else "",
         kind="software" if entry.entry_type.casefold() == "software" else "paper",
+        warnings=[f'the url "{fields["url"][:60]}" is no http(s) address; left out']
+        if fields.get("url") and not link
+        else [],
         techniques=[word for word in re.split(r"[,;]\s*", fields.get("keywords", "")) if "/" in word],
     )
 

@@ -12,6 +12,7 @@ from scripts.catalogue.model import Claim, Paper, Technique, as_number
 from scripts.catalogue.vocabulary import METRICS
 
 VERSION = "v1"
+_CSL = json.JSONEncoder(ensure_ascii=False)
 
 
 def api_files(derived: Derived, views: Views, settings: Settings) -> dict[str, str]:
@@ -36,22 +37,22 @@ def api_files(derived: Derived, views: Views, settings: Settings) -> dict[str, s
     return files
 
 
-def bib_files(derived: Derived) -> dict[str, str]:
+def bib_files(views: Views) -> dict[str, str]:
     """/papers.bib with everything, and one file for each technique with what is filed there or below."""
-    text = {entry.key: export.bibtex(entry.key, entry.paper) for entry in derived.newest}
-    files = {"papers.bib": "\n".join(text.values())}
+    derived = views.derived
+    files = {"papers.bib": views.bibliography(derived.newest)}
     for slug, entries in derived.below.items():
-        files[f"{technique_href(slug)}papers.bib"] = "\n".join(text[entry.key] for entry in entries)
+        files[f"{technique_href(slug)}papers.bib"] = views.bibliography(entries)
     return files
 
 
-def paper_files(entry: Entry) -> dict[str, str]:
+def paper_files(entry: Entry, views: Views) -> dict[str, str]:
     """The three citation formats beside a paper's page."""
     base = f"{paper_href(entry.key)}{entry.key}"
     return {
-        f"{base}.bib": export.bibtex(entry.key, entry.paper),
+        f"{base}.bib": views.bibtex[entry.key],
         f"{base}.ris": export.ris(entry.key, entry.paper),
-        f"{base}.json": json.dumps([export.csl(entry.key, entry.paper)], ensure_ascii=False),
+        f"{base}.json": _CSL.encode([export.csl(entry.key, entry.paper)]),
     }
 
 
@@ -67,15 +68,18 @@ def _technique(slug: str, views: Views, settings: Settings) -> dict[str, Any]:
     page, view = views.pages[slug], views.technique(slug)
     stored = page.technique.model_dump(mode="json", exclude_defaults=True)
     own = {"slug": slug, "page": settings.site_url + view.href, "file": page.file}
-    return own | stored | {"papers": view.count, "papers_below": view.count_below, "children": [c.slug for c in view.children]}
+    children = [child.slug for child in view.children]
+    return own | stored | {"papers": view.count, "papers_below": view.count_below, "children": children}
 
 
 def _claim(entry: Entry, claim: Claim) -> dict[str, Any]:
     metric, view = METRICS[claim.metric], claim_view(claim)
     stored = claim.model_dump(mode="json", exclude_defaults=True)
     numbers = {"value": as_number(claim.value)} | ({"to": as_number(claim.to)} if claim.to is not None else {})
-    facts = {"unit": metric.unit, "better": metric.better, "shown": view.value, "verdict": view.verdict, "reason": view.reason}
-    return {"id": f"{entry.key}#{claim.id}", "paper": entry.key} | {k: v for k, v in stored.items() if k != "id"} | numbers | facts
+    facts = {"unit": metric.unit, "better": metric.better, "shown": view.value}
+    state = {"verdict": view.verdict, "reason": view.reason}
+    own = {"id": f"{entry.key}#{claim.id}", "paper": entry.key}
+    return own | {k: v for k, v in stored.items() if k != "id"} | numbers | facts | state
 
 
 def _paper_schema() -> dict[str, Any]:
@@ -97,8 +101,8 @@ def _technique_schema() -> dict[str, Any]:
 def _claim_schema() -> dict[str, Any]:
     schema = Claim.model_json_schema()
     text, number = {"type": "string"}, {"type": "number"}
-    schema["properties"] |= {"paper": text, "unit": text, "better": text, "shown": text, "verdict": text, "reason": text}
-    schema["properties"] |= {"id": text, "value": number, "to": number}
+    schema["properties"] |= dict.fromkeys(("paper", "unit", "better", "shown", "verdict", "reason", "id"), text)
+    schema["properties"] |= {"value": number, "to": number}
     return schema
 
 

@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import log
+from math import fsum, log
 
 from scripts.catalogue.load import Catalogue, Entry, Page
 from scripts.catalogue.model import Claim, as_number
@@ -15,7 +15,7 @@ WINDOW = 60
 """How many contemporaries in its main technique a paper is compared with when its neighbours are sought."""
 
 _COMMON = frozenset(
-    "a an and are as at by can do for from how in into is it its large language llm llms model models not of on or"
+    "a an and are as at by can do for from how in into is it its large language llm llms model models not of on or"  # noqa: SIM905 a list would be forty lines
     " the to towards via with without your efficient".split()
 )
 
@@ -44,7 +44,7 @@ def derive(catalogue: Catalogue) -> Derived:
     for entry in newest:
         for slug in entry.paper.techniques:
             own[slug].append(entry)
-        for slug in dict.fromkeys(part for slug in entry.paper.techniques for part in lineage(slug)):
+        for slug in dict.fromkeys(part for named in entry.paper.techniques for part in lineage(named)):
             below[slug].append(entry)
     result.own = {slug: own[slug] for slug in catalogue.pages}
     result.below = {slug: below[slug] for slug in catalogue.pages}
@@ -98,7 +98,7 @@ def _related(derived: Derived) -> dict[str, list[str]]:
             for offset, other in enumerate(neighbours[first : at + WINDOW // 2 + 1]):
                 shared = features[entry.key] & features[other.key]
                 if other is not entry:
-                    scored.append((sum(map(weight.__getitem__, shared)), -abs(first + offset - at), other.key))
+                    scored.append((fsum(map(weight.__getitem__, shared)), -abs(first + offset - at), other.key))
             related[entry.key] = [key for _, _, key in sorted(scored, reverse=True)[:RELATED]]
     return related
 
@@ -112,7 +112,7 @@ def _features(entry: Entry) -> set[str]:
 def claim_value(claim: Claim) -> str:
     """A claim's figure in words: "up to 5.1× lower", "97.22 %", "20.14 percentage points higher"."""
     metric = METRICS[claim.metric]
-    hedge = {"about": "about ", "at_least": "at least ", "at_most": "at most ", "exact": "", "up_to": "up to "}[claim.bound]
+    hedge = "" if claim.bound == "exact" else claim.bound.replace("_", " ") + " "
     values = [claim.value] if claim.to is None else [claim.value, claim.to]
     unit = "" if metric.unit == "1" else f" {metric.unit}"
     if claim.form == "absolute":

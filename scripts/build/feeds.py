@@ -39,7 +39,8 @@ def atom(derived: Derived, settings: Settings) -> str:
             SubElement(SubElement(item, "author"), "name").text = printed(author)
         if not entry.paper.authors:  # Atom wants an author
             SubElement(SubElement(item, "author"), "name").text = "not recorded"
-        SubElement(item, "summary").text = entry.paper.summary or f"{entry.paper.venue or 'Preprint'}, {entry.paper.year}"
+        facts = f"{entry.paper.venue or 'Preprint'}, {entry.paper.year}"
+        SubElement(item, "summary").text = entry.paper.summary or facts
         SubElement(item, "category", term=entry.paper.techniques[0])
     return _xml(feed)
 

@@ -18,6 +18,7 @@ from scripts.build.views import TechniqueView
 from scripts.catalogue.vocabulary import AREAS, RESOURCES
 
 Cell = str | int | tuple[str, str]
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,19 @@ def papers_by_year(derived: Derived) -> FigureView:
         )
         for area in areas
     ]
-    layout = {"barmode": "stack", "yaxis": {"title": {"text": "papers"}}, "xaxis": {"title": {"text": "first public year"}}}
+    layout = {
+        "barmode": "stack",
+        "yaxis": {"title": {"text": "papers"}},
+        "xaxis": {"title": {"text": "first public year"}},
+    }
     totals = Counter(entry.paper.year for entry in derived.newest)
     peak = max(totals, key=lambda year: (totals[year], year), default=0)
     largest = AREAS[areas[0]].title
     return FigureView(
         id="papers-by-year",
         title="Papers over time, by area",
-        summary=f"Most papers are of {peak} ({totals[peak]:,}); the largest area is {largest}. The last year is not complete.",
+        summary=f"Most papers are of {peak} ({totals[peak]:,}); the largest area is {largest}."
+        " The last year is not complete.",
         source=_source(derived),
         columns=["year", *(AREAS[area].title for area in areas), "all"],
         rows=[[(str(year), f"years/{year}/"), *(counts[area, year] for area in areas), totals[year]] for year in years],
@@ -127,8 +133,10 @@ def taxonomy(tree: list[TechniqueView]) -> FigureView:
         "meta": {"kind": "treemap"},
     }
     largest = max((node for group in nodes.values() for node in group), key=lambda node: node.count, default=None)
-    reading = f"{total:,} filings; the largest node is {largest.title} with {largest.count}." if largest else "Nothing filed."
-    rows = [
+    reading = "Nothing filed."
+    if largest:
+        reading = f"{total:,} filings; the largest node is {largest.title} with {largest.count}."
+    rows: list[list[Cell]] = [
         [(node.title, node.href), area.title, node.count]
         for area in areas
         for node in sorted(nodes[area.slug], key=lambda node: -node.count)
@@ -139,7 +147,7 @@ def taxonomy(tree: list[TechniqueView]) -> FigureView:
         summary=f"{reading} A paper filed under two techniques counts in both.",
         source="Taxonomy after arXiv:2401.08092, with nodes of our own",
         columns=["technique", "area", "papers"],
-        rows=[list(row) for row in rows],
+        rows=rows,
         figure=_plain(go.Figure(bars, layout)),
     )
 
@@ -165,7 +173,7 @@ def savings(derived: Derived) -> FigureView:
             textposition="middle right",
             marker={
                 # area of the disc in proportion to the count, largest 44 px across
-                "size": [round(44 * (counts[resource, area] / most) ** 0.5, 1) for resource in resources if counts[resource, area]]
+                "size": [round(44 * (n / most) ** 0.5, 1) for resource in resources if (n := counts[resource, area])]
             },
             meta={"hue": AREAS[area].hue},
             hovertemplate="%{text} papers save %{y}<extra>%{fullData.name}</extra>",
@@ -191,7 +199,7 @@ def savings(derived: Derived) -> FigureView:
     )
 
 
-def squarify(sizes: list[int], x: float, y: float, width: float, height: float) -> list[tuple[float, float, float, float]]:
+def squarify(sizes: list[int], x: float, y: float, width: float, height: float) -> list[Box]:
     """Rectangles (x, y, width, height) with areas in proportion to `sizes` (descending), as square as can be.
 
     The algorithm of Bruls, Huizing and van Wijk (2000): fill rows along the shorter side while that improves the
@@ -199,7 +207,7 @@ def squarify(sizes: list[int], x: float, y: float, width: float, height: float) 
     """
     scale = width * height / sum(sizes) if sizes else 0.0
     areas = [size * scale for size in sizes]
-    boxes: list[tuple[float, float, float, float]] = []
+    boxes: list[Box] = []
     while areas:
         side = min(width, height)
         count = 1
@@ -242,5 +250,3 @@ def _plain(figure: go.Figure) -> dict[str, Any]:
     data: dict[str, Any] = figure.to_plotly_json()
     data["layout"].pop("template", None)
     return data
-
-

@@ -11,33 +11,51 @@ from scripts.build.views import PaperView, paper_href
 from scripts.catalogue.load import Entry
 from scripts.catalogue.venues import VENUES
 
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
-def page_head(settings: Settings, href: str, title: str, description: str, extra: Markup = Markup("")) -> Markup:
+
+def page_head(settings: Settings, href: str, title: str, description: str) -> Markup:
     """Description, canonical address and preview tags of any stamped page."""
-    url = settings.site_url + href
-    return (
-        Markup('<meta name="description" content="{}">').format(description)
-        + Markup('<link rel="canonical" href="{}">').format(url)
-        + Markup('<meta property="og:title" content="{}"><meta property="og:description" content="{}">').format(title, description)
-        + Markup('<meta property="og:url" content="{}"><meta property="og:type" content="article">').format(url)
-        + extra
-    )
+    return Markup("".join(_page_tags(settings, href, title, description)))  # noqa: S704 every value is escaped
 
 
 def paper_head(settings: Settings, entry: Entry, view: PaperView) -> Markup:
     """The same, with what citation managers and search engines read of a paper."""
     names = ", ".join(view.authors[:3]) + (" and others" if len(view.authors) > 3 or view.authors_cut else "")
     what = view.summary[0] if view.summary else f"{view.techniques[0].title}; facts, techniques, citation"
-    description = f"{names + ', ' if names else ''}{view.venue or 'preprint'} {view.published_year or view.year}. {what}"
-    tags = [Markup('<meta name="{}" content="{}">').format(name, value) for name, value in _citation(entry, view)]
-    formats = Markup('<link rel="alternate" type="{}" href="{}">')
-    links = [
-        formats.format("application/x-bibtex", f"{view.key}.bib"),
-        formats.format("application/x-research-info-systems", f"{view.key}.ris"),
-        formats.format("application/vnd.citationstyles.csl+json", f"{view.key}.json"),
+    description = (
+        f"{names + ', ' if names else ''}{view.venue or 'preprint'} {view.published_year or view.year}. {what}"
+    )
+    tags = [
+        *_page_tags(settings, paper_href(view.key), view.title, _cut(description, 200)),
+        *(_meta(name, value) for name, value in _citation(entry, view)),
+        _format("application/x-bibtex", f"{view.key}.bib"),
+        _format("application/x-research-info-systems", f"{view.key}.ris"),
+        _format("application/vnd.citationstyles.csl+json", f"{view.key}.json"),
+        _json_ld(_article(settings, entry, view)),
     ]
-    extra = Markup("").join([*tags, *links, _json_ld(_article(settings, entry, view))])
-    return page_head(settings, paper_href(view.key), view.title, _cut(description, 200), extra)
+    return Markup("".join(tags))  # noqa: S704 every value is escaped
+
+
+# The tags are plain text until the page's last step: making thousands of Markup objects took most of the time.
+def _page_tags(settings: Settings, href: str, title: str, description: str) -> list[str]:
+    url = escape(settings.site_url + href)
+    title, description = escape(title), escape(description)
+    return [
+        f'<meta name="description" content="{description}">',
+        f'<link rel="canonical" href="{url}">',
+        f'<meta property="og:title" content="{title}"><meta property="og:description" content="{description}">',
+        f'<meta property="og:url" content="{url}"><meta property="og:type" content="article">',
+    ]
+
+
+def _meta(name: str, value: str) -> str:
+    return f'<meta name="{name}" content="{escape(value)}">'
+
+
+def _format(kind: str, href: str) -> str:
+    # Not rel="alternate", which Material's script takes for a translation of the site and seeks a sitemap beside.
+    return f'<link rel="describedby" type="{kind}" href="{escape(href)}">'
 
 
 def _citation(entry: Entry, view: PaperView) -> list[tuple[str, str]]:
@@ -69,21 +87,27 @@ def _article(settings: Settings, entry: Entry, view: PaperView) -> dict[str, Any
         "@id": settings.site_url + paper_href(view.key),
         "name": view.title,
         "headline": _cut(view.title, 110),
-        "author": [{"@type": "Person" if a.given else "Organization", "name": n} for a, n in zip(paper.authors, view.authors, strict=True)],
+        "author": [
+            {"@type": "Person" if a.given else "Organization", "name": n}
+            for a, n in zip(paper.authors, view.authors, strict=True)
+        ],
         "datePublished": str(export.year_of(paper)),
         "isPartOf": {"@type": "Periodical", "name": view.venue_name} if view.venue_name else None,
-        "identifier": [name for name in (f"doi:{view.doi}" if view.doi else "", f"arXiv:{view.arxiv}" if view.arxiv else "") if name],
+        "identifier": [
+            name
+            for name in (f"doi:{view.doi}" if view.doi else "", f"arXiv:{view.arxiv}" if view.arxiv else "")
+            if name
+        ],
         "sameAs": export.address_of(paper),
         "about": [technique.title for technique in view.techniques],
     }
     return {name: value for name, value in item.items() if value}
 
 
-def _json_ld(item: dict[str, Any]) -> Markup:
+def _json_ld(item: dict[str, Any]) -> str:
     # Inside <script> only "</" and "<!--" could end the data early; escaping every < and > rules both out.
-    text = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
-    safe = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    return Markup('<script type="application/ld+json">') + Markup(safe) + Markup("</script>")  # noqa: S704 escaped above
+    safe = _JSON.encode(item).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return f'<script type="application/ld+json">{safe}</script>'
 
 
 def _cut(text: str, length: int) -> str:

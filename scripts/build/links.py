@@ -1,7 +1,7 @@
-"""Every address in the built site leads somewhere: a file of the site, a place on its page, or an http(s) or mail link out.
+"""Every address in the built site leads somewhere: to a file of the site, a place on a page, or out by http(s) or mail.
 
-HTML is read by three regular expressions, not by a parser: a parser needs several times as long for pages that the build
-wrote itself, and what it would mend, `html-validate` reports.
+HTML is read by regular expressions, not by a parser: the pages come from our own templates, a parser takes several
+times as long, and the faults that it would mend silently are html-validate's to report.
 """
 
 import json
@@ -16,18 +16,23 @@ from urllib.parse import unquote, urlsplit
 
 from scripts.catalogue.problems import Problem
 
-_ATTRIBUTES = r"""((?:[^>"']++|"[^"]*+"|'[^']*+')*+)"""
-# A comment; a script or style with its text, which is no HTML; any other tag.
-_TAG = re.compile(rf"<!--.*?-->|<(script|style)\b{_ATTRIBUTES}>.*?</\1\b|<([a-z][^\s/>]*){_ATTRIBUTES}>", re.DOTALL | re.IGNORECASE)
-_ATTRIBUTE = re.compile(
-    r"""(?<![\w-])(href|src|srcset|poster|action|data-figure|rel|id)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE
-)
+_INSIDE_TAG = r"""((?:[^>"']++|"[^"]*+"|'[^']*+')*+)"""
+_COMMENT = "<!--.*?-->"
+_TEXT_ELEMENT = rf"<(script|style)\b{_INSIDE_TAG}>.*?</\1\b"  # what it holds is no HTML
+_OTHER_TAG = rf"<([a-z][^\s/>]*){_INSIDE_TAG}>"
+_TAG = re.compile(f"{_COMMENT}|{_TEXT_ELEMENT}|{_OTHER_TAG}", re.DOTALL | re.IGNORECASE)
+_ATTRIBUTE = re.compile(r"""([^\s=>"'/]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
+_READ = frozenset({"href", "src", "srcset", "poster", "action", "data-figure", "rel", "id"})
 _FETCHED = frozenset({"src", "srcset", "poster", "data-figure"})
-_POINTING = frozenset({"canonical", "alternate", "prev", "next", "license", "author", "help", "me"})
+_POINTING = frozenset({"canonical", "alternate", "describedby", "prev", "next", "license", "author", "help", "me"})
 """Relations of a <link> that a browser does not fetch when it shows the page."""
 
+_WAYS_OUT = ("https", "http", "mailto")
 _TEXTS = frozenset({".xml", ".json", ".txt"})
 _NOT_OURS = ("pagefind/", "assets/")
+
+Fault = tuple[int, str, str]
+"""Offset in the file, "link -> target", what is wrong."""
 
 
 class _Link(NamedTuple):
@@ -64,24 +69,22 @@ class _Checker:
         for file in self.files:
             if file.endswith(".html"):
                 self.pages[file] = _read_page(self._text(file))
-        for file, page in self.pages.items():
-            faults = [(at, *fault) for at, *fault in self._faults_of(file, page)]
-            text = self._text(file)
-            faults += self._absolute_faults(text)
-            yield from _located(file, text, faults)
         for file in self.files:
-            if Path(file).suffix in _TEXTS and not file.startswith(_NOT_OURS):
+            if file.endswith(".html") or (Path(file).suffix in _TEXTS and not file.startswith(_NOT_OURS)):
                 text = self._text(file)
-                faults = list(self._absolute_faults(text))
-                if file.startswith("figures/"):
-                    faults += self._figure_faults(text)
-                yield from _located(file, text, faults)
+                yield from _located(file, text, self._faults(file, text))
+
+    def _faults(self, file: str, text: str) -> Iterator[Fault]:
+        yield from self._absolute_faults(text)
+        if file in self.pages:
+            yield from self._page_faults(file, self.pages[file])
+        if file.startswith("figures/") and file.endswith(".json"):
+            yield from self._figure_faults(text)
 
     def _text(self, file: str) -> str:
         return (self.public / file).read_text("utf-8")
 
-    def _faults_of(self, file: str, page: _Page) -> Iterator[tuple[int, str, str]]:
-        """-> (offset, link -> target, what is wrong) for each broken link of a page."""
+    def _page_faults(self, file: str, page: _Page) -> Iterator[Fault]:
         for at, name in page.repeated:
             yield at, f"#{name}", "is the id of more than one element of this page"
         folder = dirname(file)
@@ -96,14 +99,16 @@ class _Checker:
             else:
                 target, fault = self._inside(folder, file, link.address)
             if fault:
-                yield link.at, f"{link.address} -> {target}" if target else link.address, fault
+                yield link.at, f"{link.address} -> {target}" if target else link.address or '""', fault
 
     def _inside(self, folder: str, file: str, address: str) -> tuple[str, str]:
         """Follow a relative address; -> (target, what is wrong or nothing)."""
+        if not address:
+            return "", "is empty; link to something or leave it out"
         path, _, fragment = address.partition("#")
         path = unquote(path.partition("?")[0])
         if not path:
-            return (file, self._no_place(file, fragment)) if "#" in address else ("", "is empty; link to something or leave it out")
+            return file, self._no_place(file, fragment)
         if path.startswith("/"):
             if not path.startswith(self.base):
                 return path, f"leads out of the site, which lies at {self.base}"
@@ -129,7 +134,7 @@ class _Checker:
             return ""
         return f'the page has no element with id "{unquote(fragment)}"'
 
-    def _absolute_faults(self, text: str) -> Iterator[tuple[int, str, str]]:
+    def _absolute_faults(self, text: str) -> Iterator[Fault]:
         """Full addresses of this site, wherever they stand: attributes, prose, JSON, XML."""
         for match in self.absolute.finditer(text):
             address = match.group().rstrip(".,;:!?*")
@@ -139,7 +144,7 @@ class _Checker:
             if fault:
                 yield match.start(), f"{address} -> {target}", fault
 
-    def _figure_faults(self, text: str) -> Iterator[tuple[int, str, str]]:
+    def _figure_faults(self, text: str) -> Iterator[Fault]:
         """Where a click on a point of a figure leads: its customdata, a path from the site's root."""
         for trace in json.loads(text)["data"]:
             data = trace.get("customdata", ())
@@ -153,11 +158,11 @@ def _read_page(html: str) -> _Page:
     """The links and ids of a page."""
     page = _Page()
     for match in _TAG.finditer(html):
-        script, script_attributes, tag, tag_attributes = match.groups()
-        if not (text := script_attributes or tag_attributes):
+        _, of_text_element, tag, of_other = match.groups()
+        if not (text := of_text_element or of_other):
             continue
-        found = [(name.lower(), a or b or c) for name, a, b, c in _ATTRIBUTE.findall(text)]
-        links = tag == "link" and not _POINTING.intersection(dict(found).get("rel", "").lower().split())
+        found = [(low, a or b or c) for name, a, b, c in _ATTRIBUTE.findall(text) if (low := name.lower()) in _READ]
+        shown = tag == "link" and not _POINTING.intersection(dict(found).get("rel", "").lower().split())
         for name, raw in found:
             value = unescape(raw) if "&" in raw else raw
             if name == "id":
@@ -167,7 +172,7 @@ def _read_page(html: str) -> _Page:
             elif name == "srcset":
                 page.links += [_Link(match.start(), part.split()[0], True) for part in value.split(",") if part.strip()]
             elif name != "rel":
-                page.links.append(_Link(match.start(), value.strip(), name in _FETCHED or links))
+                page.links.append(_Link(match.start(), value.strip(), name in _FETCHED or shown))
     return page
 
 
@@ -183,7 +188,7 @@ def _outside(scheme: str, link: _Link) -> str:
     """What is wrong with a link out of the site, or nothing."""
     if link.fetched:
         return "" if scheme == "data" else "would be fetched from another site; nothing may be"
-    return "" if scheme in ("http", "https", "mailto") else "leads out of the site by other means than https, http or mailto"
+    return "" if scheme in _WAYS_OUT else f"leads out of the site by {scheme}; only {', '.join(_WAYS_OUT)} may"
 
 
 def _above(file: str) -> Iterator[str]:
@@ -191,7 +196,7 @@ def _above(file: str) -> Iterator[str]:
         yield file
 
 
-def _located(file: str, text: str, faults: list[tuple[int, str, str]]) -> Iterator[Problem]:
+def _located(file: str, text: str, faults: Iterator[Fault]) -> Iterator[Problem]:
     """Faults with their line and column."""
     for at, link, what in faults:
         line_start = text.rfind("\n", 0, max(at, 0)) + 1

@@ -3,12 +3,10 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from scripts.bibliography import export
 from scripts.build.figures import FigureView
 from scripts.build.head import page_head, paper_head, title_tag
 from scripts.build.settings import Settings
@@ -31,24 +29,34 @@ class Pages:
         self.views, self.tree, self.settings = views, tree, settings
         self.derived = views.derived
         folder = FileSystemLoader(settings.root / "site" / "templates")
-        self.jinja = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+        self.jinja = Environment(
+            loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, auto_reload=False
+        )
 
     def render(self, name: str, **context: Any) -> str:
         """One template of site/templates, rendered."""
         return self.jinja.get_template(name).render(context)
 
-    def stamped(self, shell: Shell) -> Iterator[tuple[str, str]]:
-        """Every page made from the shell: (path from the site's root, HTML)."""
+    def papers(self, shell: Shell) -> Iterator[tuple[str, str]]:
+        """Every paper's page made from the shell: (path from the site's root, HTML)."""
         template = self.jinja.get_template("paper.html")
         for entry in self.derived.newest:
             view = self.views.paper(entry)
             body = template.render(root=ROOT, p=view)
             head = paper_head(self.settings, entry, view)
             yield paper_href(entry.key), shell.fill({"title": title_tag(view.title), "head": head, "body": body})
-        for href, title, lead, template_name, context in self._lists():
-            body = self.render(template_name, root=ROOT, title=title, lead=lead, **context)
+
+    def lists(self, shell: Shell) -> Iterator[tuple[str, str]]:
+        """The pages of years and venues, likewise."""
+        for href, title, lead, context in self._lists():
+            body = self.render("listing.html", root=ROOT, title=title, lead=lead, **context)
             head = page_head(self.settings, href, title, lead)
             yield href, shell.fill({"title": title_tag(title), "head": head, "body": body})
+
+    def marks(self, figures: list[FigureView], newest: list[Entry]) -> dict[str, dict[str, str]]:
+        """What fills the rendered pages that people wrote: path from the site's root -> marks."""
+        techniques = {technique_href(slug): self.technique_marks(slug) for slug in self.views.pages}
+        return techniques | self.overviews() | {"": self.home_marks(figures, newest), "techniques/": self.tree_marks()}
 
     def overviews(self) -> dict[str, dict[str, str]]:
         """What fills the marks of /papers/, /years/ and /venues/: path -> marks."""
@@ -70,17 +78,18 @@ class Pages:
         body = self.render("overview.html", root="../", title=title, lead=lead, groups=list(groups))
         return {"title": title_tag(title), "head": page_head(self.settings, href, title, lead), "body": body}
 
-    def _lists(self) -> Iterator[tuple[str, str, str, str, dict[str, Any]]]:
+    def _lists(self) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         years = self._by_year()
         for at, (year, entries) in enumerate(years):
             newer, older = years[at - 1][0] if at else None, years[at + 1][0] if at + 1 < len(years) else None
-            context = {"papers": self.views.rows_of(entries), "bib_href": f"years/{year}/papers.bib"}
-            context |= {"previous": _year_link(older), "next": _year_link(newer)}
-            yield f"years/{year}/", f"Papers of {year}", f"First public in {year}, newest first.", "listing.html", context
+            around = {"previous": _year_link(older), "next": _year_link(newer)}
+            context: dict[str, Any] = {"papers": self.views.rows_of(entries), "bib_href": f"years/{year}/papers.bib"}
+            yield f"years/{year}/", f"Papers of {year}", f"First public in {year}, newest first.", context | around
         for venue, entries in self._by_venue():
-            context = {"papers": self.views.rows_of(entries), "bib_href": f"{venue_href(venue)}papers.bib"}
+            context = {"papers": self.views.rows_of(entries)}
+            context |= {"bib_href": f"{venue_href(venue)}papers.bib"}
             context |= {"previous": None, "next": None}
-            yield venue_href(venue), venue, f"{VENUES[venue].name}, newest first.", "listing.html", context
+            yield venue_href(venue), venue, f"{VENUES[venue].name}, newest first.", context
 
     def _by_year(self) -> list[tuple[int, list[Entry]]]:
         groups: dict[int, list[Entry]] = defaultdict(list)
@@ -98,9 +107,9 @@ class Pages:
     def bib_files(self) -> Iterator[tuple[str, str]]:
         """BibTeX of every year and venue."""
         for year, entries in self._by_year():
-            yield f"years/{year}/papers.bib", "\n".join(export.bibtex(e.key, e.paper) for e in entries)
+            yield f"years/{year}/papers.bib", self.views.bibliography(entries)
         for venue, entries in self._by_venue():
-            yield f"{venue_href(venue)}papers.bib", "\n".join(export.bibtex(e.key, e.paper) for e in entries)
+            yield f"{venue_href(venue)}papers.bib", self.views.bibliography(entries)
 
     def technique_marks(self, slug: str) -> dict[str, str]:
         """What fills the marks of a technique's page."""
@@ -141,11 +150,6 @@ class Pages:
 def link_papers(html: str, root: str) -> str:
     """Turn the `paper:KEY` links of technique prose into links to the papers' pages."""
     return _PAPER_LINK.sub(lambda match: f'href="{root}{paper_href(match.group(1))}"', html)
-
-
-def technique_file(public: Path, slug: str) -> Path:
-    """The rendered page of a technique."""
-    return public / technique_href(slug) / "index.html"
 
 
 def _year_link(year: int | None) -> tuple[str, str] | None:

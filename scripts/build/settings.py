@@ -50,9 +50,16 @@ def read_settings(root: Path) -> Settings:
     )
 
 
+def read_site_url(root: Path) -> str:
+    """Where the site is served, with a "/" at the end."""
+    url: str = read((root / "mkdocs.yml").read_text("utf-8")).data["site_url"]
+    return url
+
+
 def _dates_added(root: Path) -> dict[str, str]:
     """One pass over the history, newest commit first, so that the oldest date of a file is the one kept."""
-    log = _git(root, "log", f"--format={COMMIT_MARK}%cI", "--name-only", "--diff-filter=A", "--no-renames", "--", "entries")
+    which = ("--name-only", "--diff-filter=A", "--no-renames", "--", "entries")
+    log = _git(root, "log", f"--format={COMMIT_MARK}%cI", *which)
     added: dict[str, str] = {}
     when = ""
     for line in log.splitlines():

@@ -7,11 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from scripts.build.errors import StampError
+
 MARK = re.compile(r"<!--stamp:([a-z]+)-->")
-
-
-class StampError(ValueError):
-    """A page lacks a mark that the build wants to fill, or has one that it does not know."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,11 @@ from scripts.catalogue.model import Claim
 from scripts.catalogue.venues import VENUES
 from scripts.catalogue.vocabulary import AREAS, METRICS, RESOURCE_MEANING, SEEN_MEANING
 
+_REPORT = urlencode(
+    {"title": "Wrong data: {key}", "body": "File: {file}\nWhat is wrong, and where the right value can be seen:\n"},
+    safe="{}",
+)
+
 
 @dataclass(frozen=True)
 class TechniqueRef:
@@ -154,6 +159,7 @@ class Views:
         for slug in sorted(self.pages):
             self.refs[slug] = self._ref(slug)
         self.rows = {entry.key: self._row(entry) for entry in derived.newest}
+        self.bibtex = {entry.key: export.bibtex(entry.key, entry.paper) for entry in derived.newest}
 
     def _ref(self, slug: str) -> TechniqueRef:
         above = tuple(self.refs[part] for part in lineage(slug)[:-1] if part in self.refs)
@@ -211,7 +217,7 @@ class Views:
             file=entry.file,
             edit_url=edit_url(self.settings, entry.file),
             report_url=_report_url(self.settings, entry),
-            bibtex=export.bibtex(key, paper),
+            bibtex=self.bibtex[key],
             bib_href=f"{href}{key}.bib",
             ris_href=f"{href}{key}.ris",
             csl_href=f"{href}{key}.json",
@@ -250,6 +256,10 @@ class Views:
     def rows_of(self, entries: list[Entry]) -> list[PaperRow]:
         """Rows of a table, in the order given."""
         return [self.rows[entry.key] for entry in entries]
+
+    def bibliography(self, entries: list[Entry]) -> str:
+        """BibTeX of several papers, in the order given."""
+        return "\n".join(self.bibtex[entry.key] for entry in entries)
 
 
 def claim_view(claim: Claim) -> ClaimView:
@@ -297,6 +307,4 @@ def _links(entry: Entry) -> list[tuple[str, str]]:
 
 
 def _report_url(settings: Settings, entry: Entry) -> str:
-    title = f"Wrong data: {entry.key}"
-    body = f"File: {entry.file}\nWhat is wrong, and where the right value can be seen:\n"
-    return f"{settings.repo_url}/issues/new?{urlencode({'title': title, 'body': body})}"
+    return f"{settings.repo_url}/issues/new?{_REPORT.format(key=entry.key, file=quote(entry.file, safe=''))}"

@@ -45,7 +45,7 @@ def _check_place(entry: Entry) -> Iterator[Problem]:
     folder, _, name = entry.file.rpartition("/")
     wanted = f"entries/{entry.paper.year}/{name}"
     if not _KEY.fullmatch(entry.key):
-        hint = "use lower-case words of a-z and 0-9 joined by hyphens; the name is the key and the page's address"
+        hint = "use lower-case words joined by hyphens, 2 to 60 of a-z, 0-9 and -; the name is the page's address"
         yield _at(entry, "", f'the file name "{entry.key}" is no key', hint)
     if entry.file != wanted:
         yield _at(entry, "year", f"is {entry.paper.year}, but the file stands in {folder}/", f"move it to {wanted}")
@@ -71,7 +71,7 @@ def _check_years(entry: Entry) -> Iterator[Problem]:
 def _check_references(entry: Entry, catalogue: Catalogue) -> Iterator[Problem]:
     for index, slug in enumerate(entry.paper.techniques):
         if slug not in catalogue.pages:
-            near = _nearest_slug(slug, catalogue)
+            near = nearest_slug(slug, catalogue)
             yield _at(entry, f"techniques.{index}", f"there is no page techniques/{slug}.md", f"did you mean {near}?")
         if slug in entry.paper.techniques[:index]:
             yield _at(entry, f"techniques.{index}", f'"{slug}" is named twice', "keep one")
@@ -80,7 +80,8 @@ def _check_references(entry: Entry, catalogue: Catalogue) -> Iterator[Problem]:
             yield _at(entry, f"distinct_from.{index}", f'there is no entry "{key}"', "give the key of an entry")
 
 
-def _nearest_slug(slug: str, catalogue: Catalogue) -> str:
+def nearest_slug(slug: str, catalogue: Catalogue) -> str:
+    """The technique that a mistyped path most likely means."""
     last = slug.rpartition("/")[2]
     ranked = sorted(catalogue.pages, key=lambda known: (last not in known, abs(len(known) - len(slug))))
     return ranked[0] if ranked else "the name of a page"
@@ -199,7 +200,7 @@ def _link_problem(target: str, page: Page, catalogue: Catalogue) -> tuple[str, s
             check_url(target)
         except ValueError as error:
             message, _, hint = str(error).partition("; ")
-            return f"the link {message}", hint
+            return f"link: {message}", hint
         return None
     path = target.partition("#")[0]
     file = normpath(join(dirname(page.file), path))

@@ -22,10 +22,11 @@ _TAKEN = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 def dump(paper: Paper) -> str:
     """The text of entries/<year>/<key>.yaml."""
     fields = paper.model_dump(exclude_defaults=True)
-    return SCHEMA_LINE + "".join(_field(name, value, 0) for name, value in fields.items())
+    return SCHEMA_LINE + "".join(dump_field(name, value) for name, value in fields.items())
 
 
-def _field(name: str, value: Any, indent: int) -> str:
+def dump_field(name: str, value: Any, indent: int = 0) -> str:
+    """The lines of one field."""
     margin = " " * indent
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return f"{margin}{name}:\n" + "".join(_item(item, indent + 2) for item in value)
@@ -37,7 +38,7 @@ def _field(name: str, value: Any, indent: int) -> str:
         flow = f"{margin}{name}: {_flow(value)}\n"
         if len(flow) <= _WIDTH:
             return flow
-        return f"{margin}{name}:\n" + "".join(_field(key, item, indent + 2) for key, item in value.items())
+        return f"{margin}{name}:\n" + "".join(dump_field(key, item, indent + 2) for key, item in value.items())
     if isinstance(value, str) and ("\n" in value or len(value) > _WIDTH) and _foldable(value):
         return f"{margin}{name}: >-\n{_folded(value, indent + 2)}\n"
     return f"{margin}{name}: {_scalar(value)}\n"
@@ -48,7 +49,7 @@ def _item(item: dict[str, Any], indent: int) -> str:
     flow = f"{margin}- {_flow(item)}\n"
     if set(item) <= {"family", "given"} or (len(flow) <= _WIDTH and len(item) <= 3):
         return flow
-    lines = "".join(_field(name, value, indent + 2) for name, value in item.items())
+    lines = "".join(dump_field(name, value, indent + 2) for name, value in item.items())
     return f"{margin}- {lines.lstrip()}"
 
 

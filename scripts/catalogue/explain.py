@@ -11,7 +11,6 @@ from scripts.catalogue.yaml_text import Path, Spot
 
 _KINDS = {
     str: "text",
-    bool: "true or false",
     int: "a whole number",
     float: "a number",
     list: "a list",
@@ -73,10 +72,8 @@ def _sentence(item: Any, path: Path, model: type[BaseModel], spot: Spot | None) 
         "bool_type",
     ):
         expected = {"string": "text", "list": "a list", "int": "a whole number", "bool": "true or false"}
-        wanted = expected.get(kind.partition("_")[0], "a mapping (`field: value` lines, indented)")
-        quotable = kind == "string_type" and value is not None and not isinstance(value, list | dict)
-        hint = "put it in quotes" if quotable else f"write {wanted} here"
-        return f"expected {wanted}, got {_shown(value, spot)}", hint
+        wanted = expected.get(kind.partition("_")[0], "a mapping")
+        return f"expected {wanted}, got {_shown(value, spot)}", _repair(kind, value, wanted)
     if kind == "json_invalid":
         return f"not valid JSON: {context['error']}", "restore the file; the bench writes it, nobody by hand"
     if kind == "too_short":
@@ -84,16 +81,28 @@ def _sentence(item: Any, path: Path, model: type[BaseModel], spot: Spot | None) 
     return f"{item['msg'].lower()}, got {_shown(value, spot)}", "see CONTRIBUTING.md"
 
 
+def _repair(kind: str, value: Any, wanted: str) -> str:
+    if kind == "string_type" and value is not None and not isinstance(value, list | dict):
+        return "put it in quotes"
+    if kind == "int_type" and isinstance(value, str) and value.isdecimal():
+        return "take the quotes away"
+    if kind == "list_type" and isinstance(value, str):
+        return f"write [{value[:60]}]"
+    return "write `field: value` lines" if wanted == "a mapping" else f"write {wanted} here"
+
+
 def _shown(value: Any, spot: Spot | None) -> str:
     if isinstance(value, str):
         return f'"{value[:60]}"'
+    if isinstance(value, bool):
+        return str(value).lower()
     raw = spot.raw if spot and spot.raw is not None else None
     kind = _KINDS.get(type(value), "a date")
     return f"{kind}, {raw[:60]}" if raw else kind
 
 
 def _closest(word: str, words: list[str], otherwise: str) -> str:
-    close = difflib.get_close_matches(word.casefold(), {known.casefold(): known for known in words}, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(word.casefold(), {known.casefold(): known for known in words}, n=3, cutoff=0.65)
     by_fold = {known.casefold(): known for known in words}
     if close:
         return "did you mean " + " or ".join(by_fold[name] for name in close) + "?"

@@ -4,6 +4,7 @@
 Stored facts are fields here; whatever can be derived (medians, ratios, verdicts, effective savings) is not.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import date
 from fractions import Fraction
@@ -51,15 +52,11 @@ def _read_date(value: Any) -> Any:
 def _read_quantity(value: Any) -> Any:
     """Accept `1/5.1`, which keeps the figure that a source prints when a ratio points the other way."""
     if isinstance(value, str):
-        top, slash, bottom = value.partition("/")
-        try:
-            if slash and top == "1" and float(bottom) > 0:
-                return value
-        except ValueError:
-            pass
+        if re.fullmatch(r"1/[0-9]{1,9}(\.[0-9]{1,9})?", value) and float(value[2:]) > 0:
+            return value
         raise ValueError(f'expected a number, or 1/number for a ratio below one, got "{value[:40]}"; no unit, no "x"')
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"expected a number, got {value!r}; the unit follows from the metric")
+        raise ValueError("expected a number, not a word, list or mapping; the unit follows from the metric")
     if value != value or value in (float("inf"), float("-inf")):
         raise ValueError("expected a finite number; leave the claim out if the source gives no figure")
     return value

@@ -29,7 +29,7 @@ _HOST = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a
 
 def _plain(text: str, limit: int) -> str:
     if not text.isprintable() and (hidden := _HIDDEN.search(text)):
-        name = unicodedata.name(hidden.group(), "control character")
+        name = unicodedata.name(hidden.group(), "unnamed")
         raise ValueError(f"holds the invisible character U+{ord(hidden.group()):04X} ({name.lower()}); delete it")
     if markup := _MARKUP.search(text):
         raise ValueError(

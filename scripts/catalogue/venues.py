@@ -36,11 +36,11 @@ VENUES: dict[str, Venue] = {
         "ACM International Conference on Architectural Support for Programming Languages and Operating Systems"
     ),
     "BMVC": Venue("British Machine Vision Conference"),
-    "CVPR": Venue("IEEE/CVF Conference on Computer Vision and Pattern Recognition"),
-    "CoLLAs": Venue("Conference on Lifelong Learning Agents"),
-    "CoNLL": Venue("Conference on Computational Natural Language Learning"),
     "COLING": Venue("International Conference on Computational Linguistics", aliases=("LREC-COLING",)),
+    "CoLLAs": Venue("Conference on Lifelong Learning Agents"),
     "COLM": Venue("Conference on Language Modeling"),
+    "CoNLL": Venue("Conference on Computational Natural Language Learning"),
+    "CVPR": Venue("IEEE/CVF Conference on Computer Vision and Pattern Recognition"),
     "DAC": Venue("Design Automation Conference"),
     "DATE": Venue("Design, Automation and Test in Europe Conference"),
     "DEEM Workshop": Venue("Workshop on Data Management for End-to-End Machine Learning", "workshop", ("DEEM",)),
@@ -149,4 +149,9 @@ def canonical_venue(text: str) -> str | None:
     >>> canonical_venue("Proceedings of the 40th International Conference on Machine Learning")
     'ICML'
     """
-    return _BY_SPELLING.get(_folded(text))
+    spellings = [text]
+    if "workshop" not in text.casefold():  # a workshop is not the conference that it names
+        spellings.append(re.sub(r"\([^)]*\)", "", text).split(",")[0])
+        # "(NeurIPS 2023)", and in lists by commas "SOSP 2023": with a year, as "SC" alone may be South Carolina.
+        spellings += re.findall(r"\(([^)]*)\)", text) + re.findall(r",\s*([^,]*\d{4})\s*(?=,|$)", text)
+    return next((_BY_SPELLING[name] for name in map(_folded, spellings) if name in _BY_SPELLING), None)

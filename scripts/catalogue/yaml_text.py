@@ -20,7 +20,7 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,29})")
 _FLOAT = re.compile(r"[-+]?([0-9]{1,30}\.[0-9]{0,30}|\.[0-9]{1,30}|[0-9]{1,30}(\.[0-9]{0,30})?[eE][-+]?[0-9]{1,3})")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 _NODES = (yaml.ScalarEvent, yaml.MappingStartEvent, yaml.SequenceStartEvent, yaml.AliasEvent)
@@ -80,11 +80,14 @@ def read(text: str, *, with_spots: bool = False) -> Document:
     try:
         return _build(text, with_spots)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        cut = "end of stream" in (error.problem or "")  # then the fault is where the quote or bracket opens
+        mark = (cut and error.context_mark) or error.problem_mark or error.context_mark
         what = " ".join(part for part in (error.context, error.problem) if part)
         raise YamlError(
             f"not valid YAML: {what}",
-            "check indentation, quotes and the space after each colon",
+            "put text that holds a colon in quotes"
+            if "mapping values are not allowed" in what
+            else "check indentation (blanks, no tabs), quotes and the space after each colon",
             mark.line + 1 if mark else 1,
             mark.column + 1 if mark else 1,
         ) from None
@@ -115,8 +118,10 @@ def _build(text: str, with_spots: bool) -> Document:
             raise _refused(event, "uses an anchor or alias (& or *)", "write the value out, or put it in quotes")
         if event.tag is not None and event.tag != "!":
             raise _refused(event, f"uses the tag {event.tag[:40]}", "write the plain value")
-        if nodes > MAX_NODES or len(stack) > MAX_DEPTH:
-            raise _refused(event, "nests too deeply or holds too many values", f"at most {MAX_DEPTH} levels")
+        if len(stack) > MAX_DEPTH:
+            raise _refused(event, f"nests deeper than {MAX_DEPTH} levels", "no field needs that")
+        if nodes > MAX_NODES:
+            raise _refused(event, f"holds more than {MAX_NODES:,} values", "no entry needs that")
         value: Any
         raw = None
         if kind is yaml.ScalarEvent:

@@ -2,7 +2,8 @@
 // only then. Colours come from the theme's CSS variables, so a figure follows the colour scheme and prints light.
 
 const VENDOR = new URL("../vendor/plotly.min.js", import.meta.url);
-const drawn = new Map(); // area element -> { figure, data, layout, root }
+const NARROW = 480; // px
+const drawn = new Map(); // canvas element -> { data, layout, root }
 
 let plotly;
 const loadPlotly = () =>
@@ -45,6 +46,8 @@ function styledLayout(layout) {
     ...layout,
     ...styled,
     autosize: true,
+    showlegend: false, // ours is HTML: it wraps on a phone
+    uniformtext: { minsize: 9, mode: "hide" },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: font("sans"), size: 12, color: colour("ink-2") },
@@ -53,30 +56,47 @@ function styledLayout(layout) {
       bordercolor: colour("rule-2"),
       font: { family: font("sans"), size: 12, color: colour("ink") },
     },
-    legend: { orientation: "h", y: -0.18, yanchor: "top", x: 0, font: { size: 12 }, ...layout.legend },
   };
 }
 
-// meta.hue: one hue for the trace; meta.hues: one a point.
-function styledTrace(trace) {
+// meta.hue: one hue for the trace; meta.hues: one a point. On a narrow canvas bubbles shrink and lose their labels.
+function styledTrace(trace, width) {
   const { hue, hues } = trace.meta ?? {};
   const paint = hues ? hues.map((n) => colour(`hue-${n}`)) : colour(hue ? `hue-${hue}` : "accent");
-  const base = { line: { width: 0, color: colour("paper"), ...trace.marker?.line } };
-  if (trace.type === "pie") return { ...trace, marker: { ...base, ...trace.marker, colors: hues ? paint : undefined } };
-  const marker = { ...base, ...trace.marker, color: paint };
-  return trace.type === "bar" ? { ...trace, marker } : { ...trace, marker, line: { width: 2, ...trace.line, color: paint } };
+  const tiles = Array.isArray(trace.base); // bars placed as tiles need a seam
+  const marker = { ...trace.marker, line: { width: tiles ? 1 : 0, color: colour("paper"), ...trace.marker?.line } };
+  if (trace.type === "pie") return { ...trace, marker: { ...marker, colors: hues ? paint : undefined } };
+  marker.color = paint;
+  if (trace.type === "bar") return { insidetextfont: { color: colour("paper") }, ...trace, marker };
+  const narrow = width < NARROW;
+  if (Array.isArray(marker.size) && narrow) marker.size = marker.size.map((size) => (size * width) / NARROW);
+  const mode = narrow ? trace.mode?.replace("+text", "") : trace.mode;
+  return { ...trace, mode, marker, line: { width: 2, ...trace.line, color: paint } };
 }
 
-async function draw(area) {
-  const { data, layout, root } = drawn.get(area);
+function legend(data) {
+  const list = document.createElement("ul");
+  list.className = "legend";
+  for (const trace of data.filter(({ name, meta, showlegend }) => name && meta?.hue && showlegend !== false)) {
+    const item = document.createElement("li");
+    item.className = `hue-${trace.meta.hue}`;
+    item.textContent = trace.name;
+    list.append(item);
+  }
+  return list.children.length > 1 ? list : "";
+}
+
+async function draw(canvas) {
+  const { data, layout, root } = drawn.get(canvas);
   const Plotly = await loadPlotly();
-  const first = !area.classList.contains("js-plotly-plot");
-  await Plotly.react(area, data.map(styledTrace), styledLayout(layout), { responsive: true, displayModeBar: false });
+  const first = !canvas.classList.contains("js-plotly-plot");
+  const styled = data.map((trace) => styledTrace(trace, canvas.clientWidth));
+  await Plotly.react(canvas, styled, styledLayout(layout), { responsive: true, displayModeBar: false });
   if (!first) return;
   const target = (event) => [event.points[0]?.customdata].flat()[0];
-  area.on("plotly_click", (event) => typeof target(event) === "string" && location.assign(root + target(event)));
-  area.on("plotly_hover", (event) => area.classList.toggle("plot__area--link", typeof target(event) === "string"));
-  area.on("plotly_unhover", () => area.classList.remove("plot__area--link"));
+  canvas.on("plotly_click", (event) => typeof target(event) === "string" && location.assign(root + target(event)));
+  canvas.on("plotly_hover", (event) => canvas.classList.toggle("plot__canvas--link", typeof target(event) === "string"));
+  canvas.on("plotly_unhover", () => canvas.classList.remove("plot__canvas--link"));
 }
 
 function fail(figure) {
@@ -89,16 +109,18 @@ function fail(figure) {
 }
 
 async function show(figure) {
-  const area = figure.querySelector(".plot__area");
+  const canvas = document.createElement("div");
+  canvas.className = "plot__canvas";
   try {
     const answer = await fetch(figure.dataset.figure);
     if (!answer.ok) throw new Error(`${answer.status} for ${figure.dataset.figure}`);
     const { data, layout = {} } = await answer.json();
-    drawn.set(area, { data, layout, root: figure.dataset.root });
-    await draw(area);
+    figure.querySelector(".plot__area").append(layout.showlegend === false ? "" : legend(data), canvas);
+    drawn.set(canvas, { data, layout, root: figure.dataset.root });
+    await draw(canvas);
   } catch (error) {
     console.warn(error);
-    drawn.delete(area);
+    drawn.delete(canvas);
     fail(figure);
   }
 }
@@ -115,7 +137,7 @@ const near = new IntersectionObserver(
 );
 document.querySelectorAll("[data-figure]").forEach((figure) => near.observe(figure));
 
-const redraw = () => drawn.forEach((_, area) => draw(area));
+const redraw = () => drawn.forEach((_, canvas) => draw(canvas));
 new MutationObserver(redraw).observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
 addEventListener("beforeprint", redraw);
 addEventListener("afterprint", redraw);

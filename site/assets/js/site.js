@@ -29,6 +29,23 @@ document.addEventListener("keydown", (event) => {
   openSearch();
 });
 
+// The colour scheme: the reader's choice is kept where the script in the page's head looks for it, else the system's.
+const page = document.body.dataset;
+const system = matchMedia("(prefers-color-scheme: dark)");
+const toggle = document.querySelector("[data-switch]");
+const setScheme = (scheme) => {
+  page.mdColorScheme = scheme;
+  toggle?.setAttribute("aria-pressed", String(scheme === "slate"));
+};
+setScheme(page.mdColorScheme);
+toggle?.addEventListener("click", () => {
+  setScheme(page.mdColorScheme === "slate" ? "default" : "slate");
+  window.__md_set("__palette", { color: { scheme: page.mdColorScheme } });
+});
+system.addEventListener("change", () => {
+  if (!window.__md_get("__palette")) setScheme(system.matches ? "slate" : "default");
+});
+
 for (const button of document.querySelectorAll("[data-copy]")) {
   const label = button.textContent;
   button.addEventListener("click", async () => {

@@ -1,0 +1,100 @@
+"""Run the benchmarks: `python -m scripts.bench [SUITE|CASE …]`; needs torch and numpy, as a bare CUDA image has them.
+
+    python -m scripts.bench --list
+    python -m scripts.bench quantization
+    python -m scripts.bench --verify quantization/int8-decode
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+import torch
+
+import reference_impls
+from reference_impls.measurement.case import Case
+from scripts.bench.ceilings import measure_ceilings
+from scripts.bench.machine import code_facts, machine_facts
+from scripts.bench.record import Journal, RunHead, write_run
+from scripts.bench.runner import Budget, find, run_case
+from scripts.bench.verify import verify
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def all_cases() -> list[Case]:
+    """The cases of every family that has a `bench.py`, found by walking the package."""
+    cases: list[Case] = []
+    for family in iter_modules(reference_impls.__path__):
+        folder = Path(reference_impls.__path__[0]) / family.name
+        if (folder / "bench.py").exists():
+            cases += import_module(f"reference_impls.{family.name}.bench").cases()
+    return sorted(cases, key=lambda case: case.id)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, run, write; -> the exit code."""
+    arguments = _parse(argv)
+    torch.set_num_threads(arguments.threads)
+    try:
+        chosen = find(all_cases(), arguments.names, arguments.device)
+    except ValueError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+    if arguments.list:
+        for case in chosen:
+            names = ", ".join(f"{one.name} ({one.role})" for one in case.implementations)
+            print(f"{case.id}: {case.title}; {case.metric}; {names}")  # noqa: T201
+        return 0
+    budget = Budget(max_seconds=arguments.seconds, seed=arguments.seed)
+    if arguments.verify:
+        return verify(ROOT, chosen, arguments.device, budget, _say)
+    for suite in dict.fromkeys(case.id.partition("/")[0] for case in chosen):
+        _run_suite(suite, [case for case in chosen if case.id.startswith(suite + "/")], arguments, budget)
+    return 0
+
+
+def _run_suite(suite: str, cases: list[Case], arguments: argparse.Namespace, budget: Budget) -> None:
+    machine = machine_facts(arguments.device)
+    command = "python -m scripts.bench " + " ".join(sys.argv[1:])
+    _say(f"{suite}: measuring what this machine can do at most")
+    ceilings = measure_ceilings(arguments.device)
+    head = RunHead(suite, command.strip(), _now(), code_facts(ROOT), machine, ceilings)
+    journal = Journal(ROOT / "build" / "bench" / f"{machine['name']}-{suite}.jsonl", head)
+    for number, case in enumerate(cases, 1):
+        if case.id in journal.finished:
+            _say(f"{case.id}: finished before, kept")
+            continue
+        _say(f"[{number}/{len(cases)}] {case.id}; at most {(len(cases) - number + 1) * budget.max_seconds / 60:.0f} min left")
+        journal.add(case.id, run_case(case, arguments.device, journal.head.ceilings, budget, _say))
+    path = write_run(ROOT, journal.head, _now(), [journal.finished[case.id] for case in cases])
+    journal.path.unlink()
+    _say(f"wrote {path.relative_to(ROOT)}")
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m scripts.bench", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="SUITE|CASE", help="what to run; everything by default")
+    parser.add_argument("--list", action="store_true", help="list the cases and leave")
+    parser.add_argument("--verify", action="store_true", help="run recorded cases again and compare; writes nothing")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=1, help="of torch on the CPU; more are unsteady on busy machines")
+    parser.add_argument("--seconds", type=float, default=Budget.max_seconds, help="at most, for one case")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(argv)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""What the machine can do at most, measured in the run that the ceilings are for.
+
+Each figure is the best of several repetitions: a ceiling is what is possible, not what is typical.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+
+import torch
+
+from reference_impls.measurement.case import Ceilings
+
+REPEATS = 7
+COPY_BYTES = {"cpu": 256 << 20, "cuda": 2 << 30}
+MATMUL_SIDE = {"cpu": 1024, "cuda": 8192}
+DTYPES = {"cpu": (torch.float32, torch.bfloat16), "cuda": (torch.float32, torch.float16, torch.bfloat16)}
+DISK_BYTES = 128 << 20
+
+
+def measure_ceilings(device: str) -> Ceilings:
+    """Copy and read bandwidth, product rate per dtype, host-to-device link (GPU) and disk."""
+    return Ceilings(
+        copy_bytes_per_s=_copy(device),
+        read_bytes_per_s=_read(device),
+        matmul_flops_per_s={str(dtype).removeprefix("torch."): _matmul(device, dtype) for dtype in DTYPES[device]},
+        host_to_device_bytes_per_s=_link() if device == "cuda" else None,
+        disk_read_bytes_per_s=_disk(),
+    )
+
+
+def _best(step: Callable[[], object], device: str) -> float:
+    """Seconds of the fastest repetition, after one that is not counted."""
+    times = []
+    for _ in range(REPEATS + 1):
+        start = time.perf_counter()
+        step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
+def _copy(device: str) -> float:
+    source = torch.ones(COPY_BYTES[device] // 4, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / _best(lambda: target.copy_(source), device)  # each byte is read and written
+
+
+def _read(device: str) -> float:
+    """Reading alone, which is what a matrix-vector product does to its weights."""
+    source = torch.ones(COPY_BYTES[device] // 4, device=device)
+    return source.nbytes / _best(source.sum, device)
+
+
+def _matmul(device: str, dtype: torch.dtype) -> float:
+    side = MATMUL_SIDE[device]
+    a = torch.ones(side, side, device=device, dtype=dtype)
+    b = torch.ones(side, side, device=device, dtype=dtype)
+    return 2 * side**3 / _best(lambda: a @ b, device)
+
+
+def _link() -> float:
+    source = torch.ones(256 << 18, pin_memory=True)
+    target = torch.empty_like(source, device="cuda")
+    return source.nbytes / _best(lambda: target.copy_(source, non_blocking=True), "cuda")
+
+
+def _disk() -> float | None:
+    """Reading a file whose pages were dropped from the cache; None where they cannot be dropped."""
+    if not hasattr(os, "posix_fadvise"):
+        return None
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(os.urandom(1 << 20) * (DISK_BYTES >> 20))
+        file.flush()
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        start = time.perf_counter()
+        with open(file.name, "rb", buffering=0) as again:  # noqa: PTH123 unbuffered on purpose
+            while again.read(1 << 22):
+                pass
+        return DISK_BYTES / (time.perf_counter() - start)

@@ -1,0 +1,96 @@
+"""Where measurements go: a journal line as soon as a case is finished, results/<machine>/<suite>.json at the end.
+
+Killing the bench at any moment loses the case that was running and nothing else: the next start reads the journal.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from reference_impls.measurement.case import Ceilings
+from scripts.bench.runner import CaseResult
+from scripts.catalogue.files import write_atomically
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunHead:
+    """What all measurements of a run share."""
+
+    suite: str
+    command: str
+    started: str
+    code: dict[str, Any]
+    machine: dict[str, Any]
+    ceilings: Ceilings
+
+
+class Journal:
+    """The finished cases of a run that may be interrupted: one JSON line each, in build/bench/."""
+
+    def __init__(self, path: Path, head: RunHead) -> None:
+        self.path, self.head = path, head
+        self.finished: dict[str, CaseResult] = {}
+        stored = self._read()
+        if stored and self._continues(stored[0]):
+            first = stored[0]
+            self.head = RunHead(**first | {"ceilings": Ceilings(**first["ceilings"])})
+            for line in stored[1:]:
+                self.finished[line["case"]] = CaseResult(line["measurements"], line["unavailable"])
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(asdict(head)) + "\n")
+
+    def _read(self) -> list[dict[str, Any]]:
+        lines = []
+        try:
+            for line in self.path.read_text("utf-8").splitlines():
+                lines.append(json.loads(line))
+        except (OSError, ValueError):  # absent, or killed while writing the last line
+            return lines
+        return lines
+
+    def _continues(self, first: dict[str, Any]) -> bool:
+        """Measurements of other code or another machine are not continued but begun anew."""
+        same = ("suite", "code")
+        return all(first.get(name) == getattr(self.head, name) for name in same) and (
+            first.get("machine", {}).get("name") == self.head.machine["name"]
+        )
+
+    def add(self, case: str, result: CaseResult) -> None:
+        """Record a finished case so that it survives a kill, or the machine losing power."""
+        self.finished[case] = result
+        line = {"case": case, "measurements": result.measurements, "unavailable": result.unavailable}
+        self._drop_half_a_line()
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line, allow_nan=False) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def _drop_half_a_line(self) -> None:
+        content = self.path.read_bytes()
+        if content and not content.endswith(b"\n"):
+            write_atomically(self.path, content[: content.rfind(b"\n") + 1])
+
+
+def write_run(root: Path, head: RunHead, finished: str, results: list[CaseResult]) -> Path:
+    """Write results/<machine>/<suite>.json whole; -> its path."""
+    machine = {name: value for name, value in head.machine.items() if value is not None}
+    run = {
+        "schema_version": SCHEMA_VERSION,
+        "suite": head.suite,
+        "command": head.command,
+        "started": head.started,
+        "finished": finished,
+        "code": head.code,
+        "machine": machine,
+        "ceilings": {name: value for name, value in asdict(head.ceilings).items() if value is not None},
+        "measurements": [one for result in results for one in result.measurements],
+        "unavailable": [one for result in results for one in result.unavailable],
+    }
+    path = root / "results" / str(machine["name"]) / f"{head.suite}.json"
+    write_atomically(path, json.dumps(run, indent=1, allow_nan=False) + "\n")
+    return path

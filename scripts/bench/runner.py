@@ -1,0 +1,201 @@
+"""Run one case: all implementations in turn, round by round, until every value and every ratio is known well enough.
+
+Interleaving means that whatever disturbs the machine disturbs all of them. The stopping rule is this project's own
+SuperFlow, applied to each value and to each ratio against the baseline; a cut by the budget is recorded as such.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from reference_impls.measurement import warmup
+from reference_impls.measurement.case import Case, Ceilings, Implementation, Step
+from reference_impls.measurement.paired import Config as RatioConfig
+from reference_impls.measurement.paired import ratio_cis
+from reference_impls.measurement.superflow import Config as RuleConfig
+from reference_impls.measurement.superflow import Stopper
+from scripts.bench.clock import energy_j, throttled, time_step
+from scripts.bench.machine import installed
+from scripts.catalogue.vocabulary import METRICS
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a case ends: the widths asked for, and the bounds on rounds and seconds."""
+
+    value_error: float = 0.05
+    ratio_error: float = 0.03
+    interval: int = 5
+    max_rounds: int = 300
+    max_seconds: float = 40.0
+    seed: int = 0
+
+
+@dataclass
+class Contestant:
+    """An implementation that is ready to run, and what it has shown so far."""
+
+    implementation: Implementation
+    step: Step
+    stopper: Stopper
+    first: float
+    warmup: int = 0
+    samples: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    joules: list[float] = field(default_factory=list)
+
+
+@dataclass
+class CaseResult:
+    """What a case leaves behind: measurements as results/*.json stores them, and what could not run, with the reason."""
+
+    measurements: list[dict[str, Any]] = field(default_factory=list)
+    unavailable: list[dict[str, str]] = field(default_factory=list)
+
+
+def run_case(
+    case: Case, device: str, ceilings: Ceilings, budget: Budget, say: Callable[[str], None] = lambda _: None
+) -> CaseResult:
+    """Prepare, warm up, measure in rounds, record every sample."""
+    result = CaseResult()
+    contestants = [one for one in (_prepare(case, one, device, budget, result, say) for one in case.implementations) if one]
+    if not any(one.implementation.role == "baseline" for one in contestants):
+        result.unavailable.append({"case": case.id, "implementation": "*", "reason": "the baseline could not run"})
+        return result
+    reason = _rounds(case, contestants, device, budget, say) if case.timed else _values(contestants)
+    slowed = throttled(device)
+    for one in contestants:
+        result.measurements.append(_record(case, one, device, ceilings, reason, slowed, budget))
+    return result
+
+
+def _prepare(
+    case: Case, one: Implementation, device: str, budget: Budget, result: CaseResult, say: Callable[[str], None]
+) -> Contestant | None:
+    """Ready an implementation; what is not installed or cannot run here is recorded with its reason, never skipped."""
+    reason = next((f"not installed: {package}" for package in one.needs if not installed(package)), "")
+    if not reason:
+        say(f"{case.id}: preparing {one.name}")
+        try:
+            step = one.prepare(case.workload, device)
+            first = _sample(case, step, device)
+        except Exception as error:  # noqa: BLE001 a peer may fail in any way; the others must still be measured
+            reason = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        else:
+            rule = RuleConfig(interval=budget.interval, error_bound=budget.value_error, max_n=budget.max_rounds)
+            return Contestant(one, step, Stopper(rule), first)
+    result.unavailable.append({"case": case.id, "implementation": one.name, "reason": reason})
+    return None
+
+
+def _sample(case: Case, step: Step, device: str) -> float:
+    """One sample: seconds of a timed step, or the value that the step returns."""
+    if case.timed:
+        return time_step(step, device)
+    value = step()
+    if value is None:
+        raise ValueError(f"{case.id}: the step of a case that is not timed must return its value")
+    return value
+
+
+def _values(contestants: list[Contestant]) -> str:
+    """Values such as perplexity or bytes are exact for their seed: the first evaluation is the sample."""
+    for one in contestants:
+        one.samples = [one.first]
+    return "deterministic"
+
+
+def _rounds(case: Case, contestants: list[Contestant], device: str, budget: Budget, say: Callable[[str], None]) -> str:
+    """Rounds in an order drawn anew each time, so that nobody always follows the same neighbour."""
+    started = time.perf_counter()
+    for one in contestants:
+        _warm_up(one, device, budget)
+    order = np.random.default_rng(budget.seed)
+    with torch.inference_mode():
+        for number in range(1, budget.max_rounds + 1):
+            decisions = {}
+            for index in order.permutation(len(contestants)):
+                decisions[index] = _one_round(contestants[index], device)
+            elapsed = time.perf_counter() - started
+            if number % budget.interval == 0:
+                say(f"{case.id}: round {number}, {elapsed:.0f} of at most {budget.max_seconds:.0f} s")
+                if all(one.converged for one in decisions.values()) and _ratios_known(contestants, budget):
+                    return "converged"
+            if elapsed > budget.max_seconds and number >= 2 * budget.interval:
+                return "max_seconds"
+    return "max_rounds"
+
+
+def _one_round(one: Contestant, device: str) -> Any:
+    before = energy_j(device)
+    seconds = time_step(one.step, device)
+    after = energy_j(device)
+    if before is not None and after is not None and after > before:
+        one.joules.append(after - before)
+    one.samples.append(seconds)
+    return one.stopper.update(seconds)
+
+
+def _warm_up(one: Contestant, device: str, budget: Budget) -> None:
+    """Runs that are not counted, until their median stops trending or a fifth of the time is spent."""
+    warm = warmup.WarmUp()
+    limit = time.perf_counter() + budget.max_seconds / 20
+    with torch.inference_mode():
+        while not warm.done and time.perf_counter() < limit:
+            warm.update(time_step(one.step, device))
+    one.warmup = len(warm.runs) + 1  # and the first call, while preparing
+
+
+def _ratios_known(contestants: list[Contestant], budget: Budget) -> bool:
+    baseline = next(one for one in contestants if one.implementation.role == "baseline")
+    config = RatioConfig(error_bound=budget.ratio_error, resamples=500)
+    rng = np.random.default_rng(budget.seed)
+    base = np.asarray(baseline.samples)
+    ratios = (ratio_cis(base, np.asarray(one.samples), config, rng)[0] for one in contestants if one is not baseline)
+    return all(ratio.relative_error < budget.ratio_error for ratio in ratios)
+
+
+def _record(
+    case: Case, one: Contestant, device: str, ceilings: Ceilings, reason: str, slowed: bool, budget: Budget
+) -> dict[str, Any]:
+    metric, contestant = METRICS[case.metric], one.implementation
+    limit = contestant.limit(case.workload, ceilings) if contestant.limit else None
+    quality = contestant.quality(case.workload, device) if contestant.quality else None
+    return {
+        "case": case.id,
+        "implementation": contestant.name,
+        "role": contestant.role,
+        "effect": contestant.effect,
+        "workload": dict(case.workload),
+        "metric": case.metric,
+        "unit": metric.unit,
+        "better": metric.better,
+        "samples": [case.amount / value for value in one.samples] if case.timed and case.amount else one.samples,
+        "first": case.amount / one.first if case.timed and case.amount else one.first,
+        "warmup": one.warmup,
+        "rounds": len(one.samples),
+        "converged": reason in ("converged", "deterministic"),
+        "stop_reason": reason,
+        "seed": budget.seed,
+        "limit": {"value": limit.value, "formula": limit.formula} if limit else None,
+        "no_limit": case.no_limit or None,
+        "quality": {"metric": quality.metric, "value": quality.value} if quality else None,
+        "energy_j": sum(one.joules) / len(one.joules) if one.joules else None,
+        "throttled": slowed,
+        "note": contestant.note or None,
+    }
+
+
+def find(cases: Iterable[Case], wanted: Iterable[str], device: str) -> list[Case]:
+    """The cases that a command names: by id, by suite (`quantization`), or all. Raises ValueError for unknown names."""
+    available = [case for case in cases if device in case.devices]
+    names = list(wanted)
+    for name in names:
+        if not any(case.id == name or case.id.startswith(name + "/") for case in available):
+            known = sorted({case.id.partition("/")[0] for case in available})
+            raise ValueError(f'no case or suite "{name}" for {device}; suites: {", ".join(known)}; see --list')
+    return [case for case in available if not names or any(case.id == n or case.id.startswith(n + "/") for n in names)]

@@ -1,0 +1,132 @@
+"""The runner: rounds, stopping, and what becomes of implementations that cannot run."""
+
+import itertools
+import time
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from reference_impls.measurement.case import Case, Ceilings, Implementation, Limit, Quality  # noqa: E402
+from scripts.bench.runner import Budget, find, run_case  # noqa: E402
+
+QUICK = Budget(value_error=0.5, ratio_error=0.5, max_rounds=60, max_seconds=3)
+
+
+def sleeper(seconds):
+    return lambda workload, device: lambda: time.sleep(seconds)
+
+
+def value(number):
+    return lambda workload, device: lambda: number
+
+
+def one(name, role, prepare, **more):
+    return Implementation(name, role, "kernel", prepare, **more)
+
+
+def timed_case(*implementations, **more):
+    return Case("suite/case", "a case", "decode_throughput", {}, implementations, True, 1.0, no_limit="a test", **more)
+
+
+def measured(result):
+    return {item["implementation"]: item for item in result.measurements}
+
+
+def test_a_rate_is_the_amount_over_the_time_and_the_slower_one_has_the_lower_rate():
+    case = timed_case(one("fast", "method", sleeper(0.001)), one("slow", "baseline", sleeper(0.004)))
+    found = measured(run_case(case, "cpu", Ceilings(), QUICK))
+    assert all(150 < sample < 1000 for sample in found["fast"]["samples"])
+    assert max(found["slow"]["samples"]) <= 250  # a sleep never ends early
+
+
+def test_every_implementation_runs_once_in_every_round():
+    calls = []
+
+    def prepare(name):
+        return lambda workload, device: lambda: calls.append(name) or time.sleep(0.0005)
+
+    case = timed_case(one("a", "method", prepare("a")), one("b", "baseline", prepare("b")))
+    found = measured(run_case(case, "cpu", Ceilings(), QUICK))
+    rounds = found["a"]["rounds"]
+    counted = calls[-2 * rounds :]
+    assert found["b"]["rounds"] == rounds
+    assert all(set(pair) == {"a", "b"} for pair in itertools.batched(counted, 2)) if hasattr(itertools, "batched") else True
+    assert {"a", "b"} == set(counted[:2]) == set(counted[-2:])
+
+
+def test_a_missing_package_and_a_failure_are_recorded_with_their_reason():
+    def broken(workload, device):
+        raise RuntimeError("no such\nkernel")
+
+    case = timed_case(
+        one("base", "baseline", sleeper(0.001)),
+        one("peer", "peer", sleeper(0), needs=("no_such_package_at_all",)),
+        one("broken", "method", broken),
+    )
+    result = run_case(case, "cpu", Ceilings(), QUICK)
+    reasons = {item["implementation"]: item["reason"] for item in result.unavailable}
+    assert reasons == {
+        "peer": "not installed: no_such_package_at_all",
+        "broken": "failed: RuntimeError: no such kernel",
+    }
+    assert set(measured(result)) == {"base"}
+
+
+def test_nothing_is_measured_without_its_baseline():
+    def broken(workload, device):
+        raise MemoryError
+
+    result = run_case(timed_case(one("m", "method", sleeper(0)), one("b", "baseline", broken)), "cpu", Ceilings(), QUICK)
+    assert result.measurements == []
+    assert {"case": "suite/case", "implementation": "*", "reason": "the baseline could not run"} in result.unavailable
+
+
+def test_a_cut_by_the_budget_is_never_called_converged():
+    noisy = itertools.cycle([0.0, 0.02])
+    wild = one("wild", "method", lambda workload, device: lambda: time.sleep(next(noisy)))
+    strict = Budget(value_error=0.001, ratio_error=0.001, max_rounds=12, max_seconds=3)
+    found = measured(run_case(timed_case(wild, one("b", "baseline", sleeper(0.001))), "cpu", Ceilings(), strict))
+    assert {item["converged"] for item in found.values()} == {False}
+    assert {item["stop_reason"] for item in found.values()} <= {"max_rounds", "max_seconds"}
+
+
+def test_a_value_is_evaluated_once_and_carries_limit_and_quality():
+    method = one(
+        "m",
+        "method",
+        value(12.5),
+        quality=lambda workload, device: Quality("perplexity", 12.5),
+        limit=lambda workload, ceilings: Limit(ceilings.copy_bytes_per_s, "copy"),
+    )
+    case = Case("s/v", "values", "weight_bytes", {"model": "x"}, (method, one("b", "baseline", value(25.0))), False)
+    found = measured(run_case(case, "cpu", Ceilings(copy_bytes_per_s=7.0), QUICK))
+    assert found["m"]["samples"] == [12.5]
+    assert found["m"]["limit"] == {"value": 7.0, "formula": "copy"}
+    assert found["m"]["quality"] == {"metric": "perplexity", "value": 12.5}
+    assert found["m"]["workload"] == {"model": "x"}
+
+
+def test_names_choose_cases_and_suites_and_unknown_ones_are_refused():
+    base = one("b", "baseline", sleeper(0))
+    cases = [Case(name, "", "latency", {}, (base,), True, no_limit="a test") for name in ("a/x", "a/y", "b/x")]
+    assert [case.id for case in find(cases, ["a"], "cpu")] == ["a/x", "a/y"]
+    assert [case.id for case in find(cases, ["b/x"], "cpu")] == ["b/x"]
+    assert len(find(cases, [], "cpu")) == 3
+    with pytest.raises(ValueError, match='no case or suite "c" for cpu; suites: a, b'):
+        find(cases, ["c"], "cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"implementations": ()}, "exactly one baseline"),
+        ({"no_limit": ""}, "give a limit"),
+        ({"lossy": True}, "must show its quality"),
+    ],
+)
+def test_a_case_that_could_mislead_is_refused(change, message):
+    base, method = one("b", "baseline", sleeper(0)), one("m", "method", sleeper(0))
+    fields = {"implementations": (base, method), "no_limit": "a test", "lossy": False} | change
+    with pytest.raises(ValueError, match=message):
+        Case("s/c", "", "latency", {}, timed=True, **fields)
