@@ -52,8 +52,9 @@ $(VENV)/.site: requirements/site.txt | $(VENV)/bin/python
 	@$(PIP) install -r requirements/site.txt
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt | $(VENV)/bin/python
+$(VENV)/.dev: requirements/dev.txt requirements/torch.txt | $(VENV)/bin/python
 	@echo "installing the tools of tests and site"
+	@$(PIP) install -r requirements/torch.txt
 	@$(PIP) install -r requirements/dev.txt
 	@touch $@ $(VENV)/.site
 

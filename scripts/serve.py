@@ -8,8 +8,8 @@ from pathlib import Path
 
 from watchfiles import watch
 
-from scripts.build.errors import BuildError, DataError
-from scripts.build.site import build
+from scripts.website.build import build
+from scripts.website.errors import BuildError, DataError
 
 WATCHED = ("entries", "techniques", "results", "site", "mkdocs.yml", "package-lock.json")
 

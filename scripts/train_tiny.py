@@ -4,8 +4,8 @@
     python -m scripts.train_tiny austen/usr/lib/R/site-library/janeaustenr/data/Rdata.rdb
 
 Any UTF-8 text file does instead of the .rdb. The last part of the text is held out. The same seed, steps and torch give
-the same weights on the same kind of machine. Ctrl-C keeps a checkpoint; the same command goes on from there. Until the
-learning rate begins to fall, a run does not depend on --steps, so a run may be lengthened or shortened before that.
+the same weights on the same kind of machine. After Ctrl-C the same command goes on from the last minute's checkpoint.
+Until the learning rate begins to fall, a run does not depend on its steps: it may be lengthened or shortened till then.
 """
 
 import argparse
@@ -32,12 +32,17 @@ from reference_impls.models.perplexity import mean_loss
 from reference_impls.models.shapes import SHAPES, parameter_count, random_model
 
 END = "<|end|>"
-HELDOUT_BYTES = 200_000
+HELDOUT_CHARACTERS = 200_000
 LAST_NOVEL = "PERSUASION"
+ABOUT_AUSTEN = {
+    "text": "Jane Austen's six novels, which are in the public domain, from Debian's r-cran-janeaustenr",
+    "heldout_text": "the end of Persuasion; the novel's earlier chapters are in the training text",
+    "licence": "weights, tokenizer and card Apache-2.0; heldout.txt public domain",
+}
 BATCH, SEQ = 4, 512
 MATRIX_RATE, VECTOR_RATE = 0.02, 3e-3
 WARMUP_STEPS, DECAY_SHARE = 50, 0.3
-CHECKPOINT_SECONDS = 60
+CHECKPOINT_S = 60
 
 
 @dataclass(frozen=True)
@@ -99,10 +104,10 @@ def unwrap(text: str) -> str:
 
 
 def split(text: str) -> tuple[str, str]:
-    """-> training text, held-out text: cut at the paragraph nearest before the last `HELDOUT_BYTES`."""
-    if len(text) <= 2 * HELDOUT_BYTES:
-        raise ValueError(f"the corpus needs more than {2 * HELDOUT_BYTES} characters, got {len(text)}")
-    cut = text.rindex("\n\n", 0, len(text) - HELDOUT_BYTES) + 2
+    """-> training text, held-out text: cut at the paragraph nearest before the last `HELDOUT_CHARACTERS`."""
+    if len(text) <= 2 * HELDOUT_CHARACTERS:
+        raise ValueError(f"the corpus needs more than {2 * HELDOUT_CHARACTERS} characters, got {len(text)}")
+    cut = text.rindex("\n\n", 0, len(text) - HELDOUT_CHARACTERS) + 2
     return text[:cut], text[cut:]
 
 
@@ -194,16 +199,14 @@ def train(run: Run, tokens: Tensor) -> Decoder:
     steppers = optimizers(model)
     step = restore(run, model, steppers)
     first, started, saved = step, time.monotonic(), time.monotonic()
-    try:
-        while step < run.steps:
-            loss = train_step(model, steppers, batch_at(tokens, step, run.seed), rate(step, run.steps))
-            step += 1
-            report(run, step, loss, (time.monotonic() - started) / (step - first))
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                save(run, model, steppers, step)
-                saved = time.monotonic()
-    finally:
-        save(run, model, steppers, step)
+    while step < run.steps:
+        loss = train_step(model, steppers, batch_at(tokens, step, run.seed), rate(step, run.steps))
+        step += 1
+        report(run, step, loss, (time.monotonic() - started) / (step - first))
+        # between two steps only: what an interruption leaves inside one is not a state of any run
+        if step == run.steps or time.monotonic() - saved > CHECKPOINT_S:
+            save(run, model, steppers, step)
+            saved = time.monotonic()
     return model
 
 
@@ -281,9 +284,8 @@ def publish(run: Run, model: Decoder, heldout: Tensor, out: Path) -> dict[str, A
 
 def make_card(options: argparse.Namespace, training: str, heldout: str, unseen: Tensor) -> dict[str, Any]:
     """What is needed to judge and to repeat the pair; its models are added by `main`. unseen: (seq,)."""
-    return {
-        "text": "Jane Austen's six novels, which are in the public domain, from Debian's r-cran-janeaustenr",
-        "licence": "weights, tokenizer and card Apache-2.0; heldout.txt public domain",
+    about = ABOUT_AUSTEN if options.corpus.suffix == ".rdb" else {"text": options.corpus.name}
+    return about | {
         "command": f"python -m scripts.train_tiny {options.corpus.name} --seed {options.seed} "
         f"--target-steps {options.target_steps} --draft-steps {options.draft_steps}",
         "seed": options.seed,
@@ -291,7 +293,6 @@ def make_card(options: argparse.Namespace, training: str, heldout: str, unseen: 
         "corpus_sha256": sha256(options.corpus.read_bytes()),
         "training_text_sha256": sha256(training.encode()),
         "training_text_bytes": len(training.encode()),
-        "heldout_text": "the end of Persuasion; the novel's earlier chapters are in the training text",
         "heldout_text_sha256": sha256(heldout.encode()),
         "heldout_text_bytes": len(heldout.encode()),
         "heldout_tokens": len(unseen),
@@ -337,8 +338,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path, help="janeaustenr's Rdata.rdb, or a UTF-8 text file")
-    parser.add_argument("--target-steps", type=int, default=2000)
-    parser.add_argument("--draft-steps", type=int, default=1000)
+    parser.add_argument("--target-steps", type=int, default=700)
+    parser.add_argument("--draft-steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", choices=["target", "draft"], help="train one of the two and write nothing")

@@ -1,6 +1,6 @@
 """The key/value cache: what a decoder asks of any cache, and the plain preallocated one.
 
-Paper: 1911.02150, section 2.3 (incremental decoding keeps past keys and values).
+Paper: arXiv 1911.02150, section 2.4 (incremental decoding keeps past keys and values).
 Idea: keep each layer's keys and values, so that a new token costs one position and not the whole sequence again.
 Symbols: nothing beyond the axes' names.
 Simplified: one length for the whole batch; shorter sequences are padded on the left and masked.

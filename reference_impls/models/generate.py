@@ -1,6 +1,6 @@
 """Greedy and sampled generation, one token a step, for one sequence or a padded batch.
 
-Paper: arXiv 1904.09751, section 3 (top-p, "nucleus", sampling) and 2.2 (temperature).
+Paper: arXiv 1904.09751, sections 3.1 (top-p, "nucleus", sampling) and 3.3 (temperature).
 Idea: draw the next token from the smallest set that holds top_p of the probability, at a temperature.
 Symbols: nothing beyond the axes' names.
 Simplified: no beams, no repetition penalty; rows that have stopped are still computed.

@@ -4,7 +4,7 @@ Paper: Jelinek et al., J. Acoust. Soc. Am. 62, S63 (1977), which introduces perp
 Idea: exp of the mean negative log probability: the number of equally likely tokens that the model hesitates between.
 Symbols: nothing beyond the axes' names.
 Simplified: one window at a time.
-Differs: none of the text's bits per byte; the number is per token, so two tokenizers cannot be compared by it.
+Differs: nothing; the number is per token, so models of two tokenizers cannot be compared by it.
 Cost: one parallel pass of `context_length` tokens for every `stride` tokens.
 Checked against: one pass per token with the context cut by hand; cross entropy of a uniform model.
 """

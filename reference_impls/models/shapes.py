@@ -1,6 +1,6 @@
 """Named shapes of decoders, and models of such a shape with random weights.
 
-Paper: arXiv 2502.02737, table of SmolLM2 sizes; 2407.21783, table 3 (Llama 3 8B).
+Paper: arXiv 2502.02737 (SmolLM2); 2407.21783, table 3 (Llama 3 8B).
 Idea: memory and speed depend on shapes only, so a random model of the right shape stands for one that is not at hand.
 Symbols: nothing beyond the axes' names.
 Simplified: normal weights of standard deviation 0.02; trained ones have outliers, so read no quality off these.

@@ -85,8 +85,8 @@ def clip_ranges(weight: Tensor, config: Config, inputs: Tensor) -> GridWeight:
     least = torch.full_like(low, torch.inf, dtype=gram.dtype)
     for step in range(config.clip_points):
         share = 1 - 0.5 * step / config.clip_points
-        scale, zero_point = scale_of_range(low * share, high * share, config.bits, config.symmetric)
-        codes = round_to_codes(grouped, scale, zero_point, config.bits, config.symmetric)
+        scale, zero_point = scale_of_range(low * share, high * share, config)
+        codes = round_to_codes(grouped, scale, zero_point, config)
         change = decode(codes, scale, zero_point) - grouped
         error = torch.einsum("ogi,gij,ogj->og", change, gram, change)[..., None]
         better = error < least

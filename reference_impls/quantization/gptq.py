@@ -8,7 +8,7 @@ Differs: updates wait for the end of a group (128 columns without groups), not o
     their weights, rounded to nearest, where the authors' code sets them to zero.
 Cost: in**2 * out multiply-adds and a Cholesky factor of in**3 / 3 a layer; stored as RTN's, 32 bits a column more
     where groups follow act_order.
-Checked against: the naive update that removes one column at a time from H^-1; RTN's error on the same grid.
+Checked against: the naive update that removes one column at a time from H^-1; GPTQModel where installed; RTN's error.
 """
 
 from collections.abc import Callable
@@ -91,7 +91,7 @@ def quantize(weight: Tensor, config: Config, stats: LayerStats | None = None) ->
         order = hessian.diagonal().argsort(descending=True, stable=True)
     group_of = (order if neighbours else torch.arange(len(order), device=order.device)) // size
 
-    scale, zero_point = choose_scale(grouped, config.bits, config.symmetric)
+    scale, zero_point = choose_scale(grouped, config)
     scale, zero_point = scale.clone(), zero_point.clone()
     codes = torch.empty(weight.shape, dtype=torch.uint8, device=weight.device)  # (out, in), in the order of rounding
 
@@ -99,10 +99,10 @@ def quantize(weight: Tensor, config: Config, stats: LayerStats | None = None) ->
         at = int(group_of[column])
         if not config.static_groups and groups > 1 and column % size == 0:  # a group's scale, after all updates so far
             block = current[:, None, column : column + size].to(weight.dtype)
-            chosen = choose_scale(block, config.bits, config.symmetric)
+            chosen = choose_scale(block, config)
             scale[:, at : at + 1], zero_point[:, at : at + 1] = chosen
         grid = scale[:, at : at + 1], zero_point[:, at : at + 1]  # (out, 1, 1) each
-        code = round_to_codes(current[:, None, column, None], *grid, config.bits, config.symmetric)
+        code = round_to_codes(current[:, None, column, None], *grid, config)
         codes[:, column] = code.flatten()
         return decode(code, *grid).flatten()
 

@@ -16,12 +16,15 @@ class GridConfig:
     bits: int = 4
     group_size: int | None = 128  # weights along a row that share one scale; None: the whole row (per_channel)
     symmetric: bool = False
+    full_range: bool = False  # symmetric: all 2**bits codes, so a smaller step, but the ends are half a step off
 
     def __post_init__(self) -> None:
         if not 2 <= self.bits <= 8:
             raise ValueError(f"bits must be 2 to 8 (a code is kept in one byte), got {self.bits}")
         if self.group_size is not None and self.group_size < 1:
             raise ValueError(f"group_size must be at least 1, or None for one group a row, got {self.group_size}")
+        if self.full_range and not self.symmetric:
+            raise ValueError("full_range is a kind of symmetric grid: an asymmetric one always has all codes")
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def _near(width: int, size: int) -> str:
     return ", ".join(str(d) for d in sorted(sorted(divisors, key=lambda d: abs(d - size))[:3]))
 
 
-def choose_scale(grouped: Tensor, bits: int, symmetric: bool, per_tensor: bool = False) -> tuple[Tensor, Tensor]:
+def choose_scale(grouped: Tensor, config: GridConfig, per_tensor: bool = False) -> tuple[Tensor, Tensor]:
     """Map each group's range onto the codes 0 .. 2**bits - 1; the scale is rounded to the dtype it is kept in.
 
     grouped: (out, groups, group_size) -> scale, zero_point: (out, groups, 1), per_tensor (1, 1, 1)
@@ -73,30 +76,30 @@ def choose_scale(grouped: Tensor, bits: int, symmetric: bool, per_tensor: bool =
     axes = (0, 1, 2) if per_tensor else (2,)
     low = grouped.amin(axes, keepdim=True).clamp(max=0)  # the range holds 0, so that 0.0 has an exact code
     high = grouped.amax(axes, keepdim=True).clamp(min=0)
-    return scale_of_range(low, high, bits, symmetric)
+    return scale_of_range(low, high, config)
 
 
-def scale_of_range(low: Tensor, high: Tensor, bits: int, symmetric: bool) -> tuple[Tensor, Tensor]:
+def scale_of_range(low: Tensor, high: Tensor, config: GridConfig) -> tuple[Tensor, Tensor]:
     """low <= 0 <= high: (out, groups, 1) -> scale, zero_point: (out, groups, 1), in the dtype of low."""
-    top = 2**bits - 1
-    middle = 2 ** (bits - 1)
+    top, middle = 2**config.bits - 1, 2 ** (config.bits - 1)
     wide = torch.promote_types(low.dtype, torch.float32)
     low, high, kept = low.to(wide), high.to(wide), low.dtype
-    span = torch.maximum(-low, high) / (middle - 1) if symmetric else (high - low) / top
-    scale = span.clamp(min=torch.finfo(kept).tiny).to(kept)
-    if symmetric:
+    steps = top if config.full_range or not config.symmetric else top - 1  # between the ends of the range
+    span = 2 * torch.maximum(-low, high) if config.symmetric else high - low
+    scale = (span / steps).clamp(min=torch.finfo(kept).tiny).to(kept)
+    if config.symmetric:
         return scale, torch.full_like(scale, middle)
     return scale, (-low / scale.to(wide)).round().clamp(0, top).to(kept)
 
 
-def round_to_codes(values: Tensor, scale: Tensor, zero_point: Tensor, bits: int, symmetric: bool = False) -> Tensor:
-    """Nearest code of each value; a symmetric grid leaves code 0 unused, so that -x is the mirror of x.
+def round_to_codes(values: Tensor, scale: Tensor, zero_point: Tensor, config: GridConfig) -> Tensor:
+    """Nearest code of each value; a symmetric grid without full_range leaves code 0 unused: -x is the mirror of x.
 
     values: (out, groups, group_size); scale, zero_point: broadcast with it -> (out, groups, group_size) uint8
     """
     wide = torch.promote_types(values.dtype, torch.float32)
     codes = (values.to(wide) / scale.to(wide) + zero_point.to(wide)).round()
-    return codes.clamp(1 if symmetric else 0, 2**bits - 1).to(torch.uint8)
+    return codes.clamp(1 if config.symmetric and not config.full_range else 0, 2**config.bits - 1).to(torch.uint8)
 
 
 def decode(codes: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
@@ -108,8 +111,8 @@ def decode(codes: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
 def round_weight(weight: Tensor, config: GridConfig, per_tensor: bool = False) -> GridWeight:
     """Round to nearest on the grid that spans each group. weight: (out, in) -> its record."""
     grouped = group(weight.detach(), config.group_size)
-    scale, zero_point = choose_scale(grouped, config.bits, config.symmetric, per_tensor)
-    codes = round_to_codes(grouped, scale, zero_point, config.bits, config.symmetric)
+    scale, zero_point = choose_scale(grouped, config, per_tensor)
+    codes = round_to_codes(grouped, scale, zero_point, config)
     return GridWeight(codes, scale, zero_point, config.bits, config.symmetric, weight.dtype)
 
 
@@ -126,11 +129,10 @@ def decode_weight(quantized: GridWeight) -> Tensor:
 def fake_quantize_rows(inputs: Tensor, bits: int) -> Tensor:
     """Symmetric rounding with one scale a row (per token), dequantized again. inputs: (batch.., in) -> the same."""
     rows = inputs.reshape(1, -1, inputs.shape[-1])  # one group a token
-    scale, zero_point = choose_scale(rows, bits, symmetric=True)
+    config = GridConfig(bits, None, symmetric=True)
+    scale, zero_point = choose_scale(rows, config)
     return (
-        decode(round_to_codes(rows, scale, zero_point, bits, symmetric=True), scale, zero_point)
-        .reshape_as(inputs)
-        .to(inputs.dtype)
+        decode(round_to_codes(rows, scale, zero_point, config), scale, zero_point).reshape_as(inputs).to(inputs.dtype)
     )
 
 
@@ -139,4 +141,5 @@ def fold_input_scale(previous: Tensor, input_scale: Tensor) -> Tensor:
 
     previous: (in,), a norm's weight or a bias, or (in, before), a linear layer's weight -> the same shape
     """
-    return (previous.detach().T / input_scale.to(previous.dtype)).T
+    by = input_scale.to(previous.dtype)
+    return previous.detach() / (by if previous.dim() == 1 else by[:, None])

@@ -56,10 +56,10 @@ def quantize(weight: Tensor, config: Config, stats: LayerStats | None = None) ->
     """weight: (out, in) -> codes: (out, groups, group_size), with zero_points that are not whole"""
     grouped = group(weight.detach(), config.group_size)
     values = grouped.to(torch.promote_types(weight.dtype, torch.float32))
-    scale, zero_point = choose_scale(grouped, config.bits, symmetric=False)
+    scale, zero_point = choose_scale(grouped, config)
     best, least, beta = zero_point, torch.full_like(scale, torch.inf, dtype=values.dtype), config.beta
     for step in range(config.steps + 1):
-        codes = round_to_codes(values, scale, zero_point, config.bits)
+        codes = round_to_codes(values, scale, zero_point, config)
         decoded = decode(codes, scale, zero_point)
         error = (values - decoded).abs().mean(2, keepdim=True)
         best, least = torch.where(error < least, zero_point, best), torch.minimum(error, least)
@@ -68,7 +68,7 @@ def quantize(weight: Tensor, config: Config, stats: LayerStats | None = None) ->
             shifted = codes - (values - tolerated) / scale.to(values.dtype)
             zero_point = shifted.mean(2, keepdim=True).to(weight.dtype)  # second step
             beta *= config.kappa
-    codes = round_to_codes(values, scale, best, config.bits)
+    codes = round_to_codes(values, scale, best, config)
     return GridWeight(codes, scale, best, config.bits, symmetric=False, dtype=weight.dtype)
 
 

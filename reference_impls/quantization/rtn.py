@@ -6,7 +6,7 @@ Symbols: S = scale, Z = zero_point, b = bits.
 Simplified: one code a byte and no fused kernel here (`packed.py` packs); ranges are min and max, without clip search.
 Differs: zero_point is kept in the dtype of the scale, not in b bits, so that one container serves every method.
 Cost: bits + 32 / group_size bits a weight in 16-bit models, 16 / group_size less when symmetric; no calibration.
-Checked against: torch.fake_quantize_per_channel_affine, torchao's int8 and HQQ's grid where installed; half-step bound.
+Checked against: torch.fake_quantize_per_channel_affine, torch's min-max observer, torchao's codes where installed.
 """
 
 from dataclasses import dataclass

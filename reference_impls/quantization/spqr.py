@@ -2,10 +2,10 @@
 
 Paper: arXiv 2306.03078, sections 3-4 and algorithm 1.
 Idea: rounding errors are concentrated in a few weights; kept apart, they free the grid of the others from their range.
-Symbols: saliency = squared rounding error over the diagonal of H^-1, what OBQ takes a rounding to cost.
-Simplified: outliers are the share of largest saliency over the layer, once, before any update; the sparse part
-    is a list of positions and values, without kernel.
-Differs: the paper takes a threshold on the error that leaving one weight out of a group saves, block by block.
+Symbols: cost = 1 over the diagonal of H^-1, what a squared rounding error of an input's weights is taken to cost.
+Simplified: outliers are chosen once, before any update, not block by block with the weights as they are by then;
+    the sparse part is a list of positions and values, without kernel.
+Differs: a fixed share of the layer's weights is kept apart, those of largest gain; the paper sets a threshold on it.
 Cost: bits + 2 * scale_bits / group_size + 64 / (group_size * scale_group) bits a weight, and 32 bits an outlier.
 Checked against: GPTQ on the same grid (no outliers, scales not rounded), dense + sparse reconstruction, RTN's error.
 """
@@ -83,15 +83,32 @@ def round_scales(scales: Tensor, bits: int, scale_group: int) -> Tensor:
     return rounded.flatten(1).T.unsqueeze(2)
 
 
+def leave_one_out_gain(grouped: Tensor, cost: Tensor, config: Config) -> Tensor:
+    """By how much a group's cost of rounding falls when one weight is kept apart: its own, and what its range did to
+    the others, which only the least and the largest can change.
+
+    grouped: (out, groups, group_size); cost: (groups, group_size), of a squared error -> as grouped
+    """
+
+    def rounding_cost(values: Tensor) -> Tensor:
+        grid = choose_scale(values, config)
+        change = decode(round_to_codes(values, *grid, config), *grid) - values
+        return change.square() * cost
+
+    own = rounding_cost(grouped)
+    gain = own.clone()
+    for extreme in (grouped.argmin(2, keepdim=True), grouped.argmax(2, keepdim=True)):
+        without = rounding_cost(grouped.scatter(2, extreme, 0)).sum(2, keepdim=True)  # 0 has a code: it costs nothing
+        gain.scatter_(2, extreme, own.sum(2, keepdim=True) - without)
+    return gain
+
+
 def find_outliers(weight: Tensor, config: Config, inverse_diagonal: Tensor) -> Tensor:
     """weight: (out, in); inverse_diagonal: (in,), of H^-1 -> bool (out, in), True where the weight is kept apart"""
-    count = round(config.outlier_share * weight.numel())
     grouped = group(weight, config.group_size)
-    grid = choose_scale(grouped, config.bits, config.symmetric)
-    rounded = decode(round_to_codes(grouped, *grid, config.bits, config.symmetric), *grid).flatten(1)
-    saliency = (weight - rounded).square() / inverse_diagonal
+    gain = leave_one_out_gain(grouped, 1 / inverse_diagonal.view(grouped.shape[1:]), config)
     mask = torch.zeros(weight.numel(), dtype=torch.bool, device=weight.device)
-    mask[saliency.flatten().topk(count).indices] = True
+    mask[gain.flatten().topk(round(config.outlier_share * weight.numel())).indices] = True
     return mask.view_as(weight)
 
 
@@ -104,7 +121,7 @@ def quantize(weight: Tensor, config: Config, stats: LayerStats | None = None) ->
     outliers = find_outliers(work, config, factor.square().sum(0))
     size = work.shape[1] if config.group_size is None else config.group_size
     rest = group(work.masked_fill(outliers, 0), config.group_size).to(weight.dtype)
-    scale, zero_point = choose_scale(rest, config.bits, config.symmetric)
+    scale, zero_point = choose_scale(rest, config)
     if config.scale_bits is not None:
         scale = round_scales(scale, config.scale_bits, config.scale_group)
         zero_point = zero_point if config.symmetric else round_scales(zero_point, config.scale_bits, config.scale_group)
@@ -112,7 +129,7 @@ def quantize(weight: Tensor, config: Config, stats: LayerStats | None = None) ->
 
     def round_column(current: Tensor, column: int) -> Tensor:
         grid = scale[:, column // size, None], zero_point[:, column // size, None]  # (out, 1, 1) each
-        code = round_to_codes(current[:, column, None, None], *grid, config.bits, config.symmetric)
+        code = round_to_codes(current[:, column, None, None], *grid, config)
         codes[:, column] = code.flatten()
         # an outlier has no error to hand on
         return torch.where(outliers[:, column], current[:, column], decode(code, *grid).flatten())

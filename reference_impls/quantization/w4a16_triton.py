@@ -20,7 +20,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from reference_impls.quantization.grid import choose_scale, decode_weight, round_to_codes
+from reference_impls.quantization.grid import GridConfig, choose_scale, decode_weight, round_to_codes
 from reference_impls.quantization.packed import PackedWeight, unpack
 
 _HAS_TRITON = find_spec("triton") is not None
@@ -134,8 +134,9 @@ def multiply_w8a8(inputs: Tensor, weight: PackedWeight) -> Tensor:
     """Inputs rounded per token, products summed in int32. inputs: (rows, in) -> (rows, out), in the inputs' dtype"""
     rows, width = inputs.shape
     out = weight.shape[0]
-    step, zero_point = choose_scale(inputs[None], 8, symmetric=True)
-    rounded = _centre(round_to_codes(inputs[None], step, zero_point, 8, symmetric=True)[0])
+    config = GridConfig(8, None, symmetric=True)
+    step, zero_point = choose_scale(inputs[None], config)
+    rounded = _centre(round_to_codes(inputs[None], step, zero_point, config)[0])
     row_scale, scale = step.flatten().float(), weight.scale.flatten().float().expand(out).contiguous()
     outputs = torch.empty(rows, out, dtype=torch.float32, device=inputs.device)
     blocks = {"ROWS": max(16, min(64, 1 << (rows - 1).bit_length())), "OUT": 32, "WIDTH": 128}

@@ -1,8 +1,8 @@
 """Run the benchmarks: `python -m scripts.bench [SUITE|CASE …]`; needs torch and numpy, as a bare CUDA image has them.
 
-    python -m scripts.bench --list
-    python -m scripts.bench quantization
-    python -m scripts.bench --verify quantization/int8-decode
+python -m scripts.bench --list
+python -m scripts.bench quantization
+python -m scripts.bench --verify quantization/int8-decode
 """
 
 import argparse
@@ -69,7 +69,8 @@ def _run_suite(suite: str, cases: list[Case], arguments: argparse.Namespace, bud
         if case.id in journal.finished:
             _say(f"{case.id}: finished before, kept")
             continue
-        _say(f"[{number}/{len(cases)}] {case.id}; at most {(len(cases) - number + 1) * budget.max_seconds / 60:.0f} min left")
+        left = (len(cases) - number + 1) * budget.max_seconds / 60
+        _say(f"[{number}/{len(cases)}] {case.id}; at most {left:.0f} min left")
         journal.add(case.id, run_case(case, arguments.device, journal.head.ceilings, budget, _say))
     path = write_run(ROOT, journal.head, _now(), [journal.finished[case.id] for case in cases])
     journal.path.unlink()
@@ -82,7 +83,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="list the cases and leave")
     parser.add_argument("--verify", action="store_true", help="run recorded cases again and compare; writes nothing")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=1, help="of torch on the CPU; more are unsteady on busy machines")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; more are unsteady on busy machines")
     parser.add_argument("--seconds", type=float, default=Budget.max_seconds, help="at most, for one case")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(argv)

@@ -45,13 +45,11 @@ class Journal:
             write_atomically(path, json.dumps(asdict(head)) + "\n")
 
     def _read(self) -> list[dict[str, Any]]:
-        lines = []
-        try:
-            for line in self.path.read_text("utf-8").splitlines():
-                lines.append(json.loads(line))
-        except (OSError, ValueError):  # absent, or killed while writing the last line
-            return lines
-        return lines
+        if not self.path.exists():
+            return []
+        # A line without its end was being written when the bench was killed.
+        whole = [line for line in self.path.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        return [json.loads(line) for line in whole]
 
     def _continues(self, first: dict[str, Any]) -> bool:
         """Measurements of other code or another machine are not continued but begun anew."""

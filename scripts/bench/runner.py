@@ -51,7 +51,7 @@ class Contestant:
 
 @dataclass
 class CaseResult:
-    """What a case leaves behind: measurements as results/*.json stores them, and what could not run, with the reason."""
+    """What a case leaves behind: measurements as results/*.json stores them, and what could not run and why."""
 
     measurements: list[dict[str, Any]] = field(default_factory=list)
     unavailable: list[dict[str, str]] = field(default_factory=list)
@@ -62,7 +62,9 @@ def run_case(
 ) -> CaseResult:
     """Prepare, warm up, measure in rounds, record every sample."""
     result = CaseResult()
-    contestants = [one for one in (_prepare(case, one, device, budget, result, say) for one in case.implementations) if one]
+    contestants = [
+        one for one in (_prepare(case, one, device, budget, result, say) for one in case.implementations) if one
+    ]
     if not any(one.implementation.role == "baseline" for one in contestants):
         result.unavailable.append({"case": case.id, "implementation": "*", "reason": "the baseline could not run"})
         return result

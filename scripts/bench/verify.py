@@ -15,9 +15,10 @@ from scripts.bench.runner import Budget, run_case
 
 
 def verify(root: Path, cases: list[Case], device: str, budget: Budget, say: Callable[[str], None]) -> int:
-    """Compare each case's ratios to its baseline, recorded and now; -> 0 if all intervals meet, 1 if not, 2 if none is recorded.
+    """Compare each case's ratios to its baseline, recorded and now.
 
-    Ratios are compared and not times: they hold on a busy machine, and roughly on another one.
+    -> 0 if all intervals meet, 1 if some do not, 2 if nothing is recorded. Ratios are compared and not times:
+    they hold on a busy machine, and roughly on another one.
     """
     recorded = _recorded(root)
     machine = machine_facts(device)["name"]

@@ -13,11 +13,13 @@ import pytest
 
 pytest.importorskip("torch")
 
-from reference_impls.measurement.case import Ceilings  # noqa: E402
-from scripts.bench.record import Journal, RunHead, write_run  # noqa: E402
-from scripts.bench.runner import CaseResult  # noqa: E402
+from reference_impls.measurement.case import Ceilings
+from scripts.bench.record import Journal, RunHead, write_run
+from scripts.bench.runner import CaseResult
 
-HEAD = RunHead("s", "bench s", "2026-01-01T00:00:00+00:00", {"commit": "c", "dirty": False}, {"name": "m"}, Ceilings(1.0))
+HEAD = RunHead(
+    "s", "bench s", "2026-01-01T00:00:00+00:00", {"commit": "c", "dirty": False}, {"name": "m"}, Ceilings(1.0)
+)
 ROOT = Path(__file__).resolve().parents[2]
 
 WRITER = """

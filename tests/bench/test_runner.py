@@ -51,7 +51,11 @@ def test_every_implementation_runs_once_in_every_round():
     rounds = found["a"]["rounds"]
     counted = calls[-2 * rounds :]
     assert found["b"]["rounds"] == rounds
-    assert all(set(pair) == {"a", "b"} for pair in itertools.batched(counted, 2)) if hasattr(itertools, "batched") else True
+    assert (
+        all(set(pair) == {"a", "b"} for pair in itertools.batched(counted, 2))
+        if hasattr(itertools, "batched")
+        else True
+    )
     assert {"a", "b"} == set(counted[:2]) == set(counted[-2:])
 
 
@@ -77,7 +81,8 @@ def test_nothing_is_measured_without_its_baseline():
     def broken(workload, device):
         raise MemoryError
 
-    result = run_case(timed_case(one("m", "method", sleeper(0)), one("b", "baseline", broken)), "cpu", Ceilings(), QUICK)
+    case = timed_case(one("m", "method", sleeper(0)), one("b", "baseline", broken))
+    result = run_case(case, "cpu", Ceilings(), QUICK)
     assert result.measurements == []
     assert {"case": "suite/case", "implementation": "*", "reason": "the baseline could not run"} in result.unavailable
 

@@ -52,7 +52,7 @@ def test_losses_by_hand():
 
 @pytest.mark.parametrize(("length", "context_length", "stride"), [(1, 8, 8), (9, 8, 0), (9, 8, 9)])
 def test_impossible_windows_are_refused(length, context_length, stride):
-    with pytest.raises(ValueError, match="stride|2 tokens"):
+    with pytest.raises(ValueError, match=r"stride|2 tokens"):
         list(windows(length, context_length, stride))
 
 

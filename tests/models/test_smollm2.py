@@ -3,6 +3,7 @@ import torch
 
 from reference_impls.models import smollm2
 from reference_impls.models.generate import generate
+from reference_impls.models.gguf import GGUFFile
 from reference_impls.models.shapes import SHAPES
 
 pytestmark = pytest.mark.slow
@@ -41,6 +42,18 @@ def test_logits_and_tokens_equal_transformers(model):
     # 30 layers of float32 sums in another order
     assert (ours - expected).abs().max() < 1e-5 * expected.abs().max()
     assert torch.equal(ours.argmax(-1), expected.argmax(-1))
+
+
+def test_every_tensor_is_bit_identical_to_the_gguf_packages():
+    gguf = pytest.importorskip("gguf")
+    if smollm2.smollm2_path() is None:
+        pytest.skip(smollm2.HOW_TO_GET_IT)
+    file = GGUFFile(smollm2.checked_path())
+    theirs = {tensor.name: tensor for tensor in gguf.GGUFReader(file.path).tensors}
+    assert set(theirs) == set(file.tensors)
+    for name, tensor in theirs.items():
+        expected = torch.tensor(gguf.quants.dequantize(tensor.data, tensor.tensor_type))
+        assert torch.equal(file.tensor(name), expected.view(file.tensors[name].shape))
 
 
 def test_another_file_is_refused(tmp_path, monkeypatch):

@@ -42,5 +42,5 @@ def test_without_the_library_the_error_says_what_to_install(tmp_path, monkeypatc
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none.json"):
+    with pytest.raises(FileNotFoundError, match=r"none\.json"):
         load_tokenizer(tmp_path / "none.json")

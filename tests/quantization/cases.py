@@ -33,7 +33,7 @@ def small_decoder(seed: int = 0, dtype: torch.dtype = torch.float32) -> Decoder:
         values = torch.randn(parameter.shape, generator=generator) * 0.2
         nn.init.constant_(parameter, 0)
         parameter.data += values + 1 if "norm" in name else values
-    return model.to(dtype).eval()
+    return model.to(dtype).eval().requires_grad_(False)
 
 
 def tokens_of(batch: int = 2, seq: int = 12, seed: int = 3) -> Tensor:

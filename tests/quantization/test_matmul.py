@@ -86,7 +86,7 @@ def test_unavailable_paths_say_why():
     packed = pack(rtn.quantize(weight_of(48, 128), rtn.Config(3, 32)))
     with pytest.raises(ValueError, match="path aten_int4 needs 4 bits in groups of 32, 64, 128 or 256, got 3 bits"):
         prepare(packed, "aten_int4")
-    with pytest.raises(ValueError, match="path: expected one of dequantize, .*, got 'nope'"):
+    with pytest.raises(ValueError, match=r"path: expected one of dequantize, .*, got 'nope'"):
         prepare(packed, "nope")
     assert all(reason is None or reason.startswith(("needs", "runs")) for reason in obstacles(packed).values())
 
@@ -99,7 +99,7 @@ def test_paths_that_round_activations_are_never_chosen_unasked():
 
 
 def test_a_model_of_kernels_is_labelled_and_agrees():
-    model, tokens = small_decoder().requires_grad_(False), tokens_of()
+    model, tokens = small_decoder(), tokens_of()
     simulated = quantize_model(model, "rtn", rtn.Config(4, 32))(tokens)
     kernels = quantize_model(model, "rtn", rtn.Config(4, 32), effect="kernel")
     assert relative(kernels(tokens), simulated) < 1e-5

@@ -93,12 +93,12 @@ def test_rotation_makes_activations_flat():
     assert kurtosis(samples[1]) < 4  # a normal distribution has 3
 
 
-def test_rounded_to_4_bits_the_rotated_model_is_closer():
+def test_with_4_bit_activations_the_rotated_model_is_closer():
     model, tokens = outlier_decoder(), tokens_of()
-    config = Config(4, None, input_bits=4, rotate_inputs=False)
+    config = Config(8, None, input_bits=4, rotate_inputs=False)
     plain = quantize_model(model, "quarot", config)
     folded = quantize_model(rotate_decoder(model, seeded()), "quarot", config)
-    online = quantize_model(model, "quarot", Config(4, None, input_bits=4))
+    online = quantize_model(model, "quarot", Config(8, None, input_bits=4))
     logits = model(tokens)
     assert relative(folded(tokens), logits) < 0.7 * relative(plain(tokens), logits)
     assert relative(online(tokens), logits) < 0.7 * relative(plain(tokens), logits)

@@ -124,6 +124,17 @@ def test_int8_symmetric_equals_torchao_weight_only():
     assert ((dequantize(ours) - theirs).abs() <= step).all()  # torchao spans -128 .. 127: never more than a step apart
 
 
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_full_range_uses_every_code_with_a_smaller_step(bits):
+    weight = weight_of(64, 64)
+    full, odd = (quantize(weight, Config(bits, 32, symmetric=True, full_range=f)) for f in (True, False))
+    assert torch.allclose(full.scale * (2**bits - 1), odd.scale * (2**bits - 2))
+    assert full.codes.min() == 0 and odd.codes.min() == 1
+    # 1e-4: float32 rounding of the ends, which are many 8-bit steps
+    assert ((dequantize(full) - weight).abs().view(full.codes.shape) <= full.scale / 2 * (1 + 1e-4)).all()
+    assert (dequantize(full) - weight).norm() < (dequantize(odd) - weight).norm()
+
+
 def test_symmetric_is_odd():
     weight, config = weight_of(8, 32), Config(3, 16, symmetric=True)
     assert torch.equal(dequantize(quantize(-weight, config)), -dequantize(quantize(weight, config)))
@@ -166,7 +177,7 @@ def test_rows_are_rounded_each_by_itself(bits, seed):
 
 
 def test_per_tensor_has_one_scale():
-    scale, zero_point = choose_scale(group(weight_of(8, 32), None), 8, symmetric=False, per_tensor=True)
+    scale, zero_point = choose_scale(group(weight_of(8, 32), None), GridConfig(8), per_tensor=True)
     assert scale.shape == zero_point.shape == (1, 1, 1)
     with pytest.raises(ValueError, match="per_tensor"):
         Config(per_tensor=True)

@@ -11,7 +11,7 @@ import bibtexparser
 import pytest
 from jsonschema import Draft202012Validator
 
-from scripts.build.settings import read_site_url
+from scripts.website.settings import read_site_url
 from tests.site.conftest import ROOT, Site
 
 LISTS = ("papers", "techniques", "claims")

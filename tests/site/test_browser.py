@@ -13,6 +13,7 @@ pytestmark = pytest.mark.browser
 QUANTIZATION = "techniques/algorithms/model-compression/quantization/"
 LISTED, REVIEWED = "papers/gptqv2/", "papers/superflow/"
 FIRST_SEARCH_BYTES = 250_000
+PALETTE = "[data-switch]"
 expect.set_options(timeout=15_000)  # a busy machine is no fault of the site
 
 
@@ -121,7 +122,7 @@ def test_figures_are_drawn_in_both_schemes_and_follow_a_change(visits: Callable[
         figure(page, "papers-by-year")
         colours[scheme] = ink(page, "papers-by-year")
     assert colours["light"] != colours["dark"]
-    page.locator("form[data-md-component=palette] label:visible").click()
+    page.locator(PALETTE).click()
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "default")
     page.wait_for_function(
         "ink => getComputedStyle(document.querySelector('#figure-papers-by-year .xtick text')).fill === ink",
@@ -263,7 +264,7 @@ def test_the_copy_button_copies_the_bibtex_entry(visits: Callable[..., Visit], s
 
 def test_the_scheme_chosen_is_kept_from_page_to_page(visits: Callable[..., Visit]) -> None:
     visit = visits(color_scheme="light")
-    visit.go("").locator("form[data-md-component=palette] label:visible").click()
+    visit.go("").locator(PALETTE).click()
     for href in ("papers/gptq/", QUANTIZATION):
         expect(visit.go(href).locator("body")).to_have_attribute("data-md-color-scheme", "slate")
 

@@ -69,7 +69,7 @@ def test_building_needs_no_torch(nasty: Path) -> None:
 
 
 def test_the_blocker_would_catch_an_import_of_torch(without_torch: dict[str, str]) -> None:
-    code = "import scripts.build.site; import torch.nn"
+    code = "import scripts.website.build; import torch.nn"
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | without_torch, capture_output=True, text=True, check=False
     )
@@ -160,8 +160,8 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(broken: Pa
 
 
 def test_a_missing_search_program_is_named_with_the_command_that_installs_it(tmp_path: Path) -> None:
-    from scripts.build.errors import MissingLibrary
-    from scripts.build.site import index_search
+    from scripts.website.build import index_search
+    from scripts.website.errors import MissingLibrary
 
     with pytest.raises(MissingLibrary, match=r"pagefind is missing .* run `python -m scripts setup`"):
         index_search(tmp_path, tmp_path)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.build.generated import make_checkout
-from scripts.build.speed import Size, exponent, measure_pages, timed_build
 from scripts.catalogue.check import check
+from scripts.website.generated import make_checkout
+from scripts.website.speed import Size, exponent, measure_pages, timed_build
 
 from .conftest import ROOT
 

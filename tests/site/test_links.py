@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.build.links import check_links
-from scripts.build.settings import read_site_url
+from scripts.website.links import check_links
+from scripts.website.settings import read_site_url
 from tests.site.conftest import ROOT, Site
 
 SITE_URL = "https://site.example/"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.build.output import Output
+from scripts.website.output import Output
 
 
 def files_of(folder: Path) -> dict[str, str]:

@@ -7,13 +7,13 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from scripts.build.figures import FigureView
-from scripts.build.head import page_head, paper_head, title_tag
-from scripts.build.settings import Settings
-from scripts.build.stamp import Shell
-from scripts.build.views import TechniqueView, Views, paper_href, technique_href, venue_href
 from scripts.catalogue.load import Entry
 from scripts.catalogue.venues import VENUES
+from scripts.website.figures import FigureView
+from scripts.website.head import page_head, paper_head, title_tag
+from scripts.website.settings import Settings
+from scripts.website.stamp import Shell
+from scripts.website.views import TechniqueView, Views, paper_href, technique_href, venue_href
 
 SHELL_MARKS = frozenset({"title", "head", "body"})
 ROOT = "../../"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from scripts.build.speed import REAL, Size, exponent
+from scripts.website.speed import REAL, Size, exponent
 
 BARS: dict[str, tuple[str, dict[str, float]]] = {
     "cold_s": ("cold build without search, CPU s", {"1000": 6, REAL: 9, "10000": 20}),

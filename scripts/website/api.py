@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 from scripts.bibliography import export
-from scripts.build.derive import Derived, effective_saves
-from scripts.build.settings import Settings
-from scripts.build.views import Views, claim_view, paper_href, technique_href
 from scripts.catalogue.load import Entry
 from scripts.catalogue.model import Claim, Paper, Technique, as_number
 from scripts.catalogue.vocabulary import METRICS
+from scripts.website.derive import Derived, effective_saves
+from scripts.website.settings import Settings
+from scripts.website.views import Views, claim_view, paper_href, technique_href
 
 VERSION = "v1"
 _CSL = json.JSONEncoder(ensure_ascii=False)

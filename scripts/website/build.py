@@ -15,19 +15,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scripts.build.api import api_files, bib_files, paper_files
-from scripts.build.derive import derive
-from scripts.build.errors import BuildError, DataError, MissingLibrary
-from scripts.build.feeds import atom, llms, newest_added, robots, sitemap
-from scripts.build.figures import FigureView, catalogue_figures
-from scripts.build.output import Output
-from scripts.build.pages import SHELL_MARKS, Pages, link_papers
-from scripts.build.render import render
-from scripts.build.settings import read_settings
-from scripts.build.sources import SHELL, write_sources
-from scripts.build.stamp import Shell, fill_page
-from scripts.build.views import Views
 from scripts.catalogue.check import check
+from scripts.website.api import api_files, bib_files, paper_files
+from scripts.website.derive import derive
+from scripts.website.errors import BuildError, DataError, MissingLibrary
+from scripts.website.feeds import atom, llms, newest_added, robots, sitemap
+from scripts.website.figures import FigureView, catalogue_figures
+from scripts.website.output import Output
+from scripts.website.pages import SHELL_MARKS, Pages, link_papers
+from scripts.website.render import render
+from scripts.website.settings import read_settings
+from scripts.website.sources import SHELL, write_sources
+from scripts.website.stamp import Shell, fill_page
+from scripts.website.views import Views
 
 NEWEST = 8
 SHELL_FILE = f"{SHELL}/index.html"

@@ -13,9 +13,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from scripts.build.derive import Derived, effective_saves
-from scripts.build.views import TechniqueView
 from scripts.catalogue.vocabulary import AREAS, RESOURCES
+from scripts.website.derive import Derived, effective_saves
+from scripts.website.views import TechniqueView
 
 Cell = str | int | tuple[str, str]
 Box = tuple[float, float, float, float]
@@ -58,7 +58,7 @@ class FigureView:
 
 def catalogue_figures(derived: Derived, tree: list[TechniqueView]) -> list[FigureView]:
     """The figures of the home page."""
-    return [papers_by_year(derived), taxonomy(tree), savings(derived)]
+    return [papers_by_year(derived), savings(derived), taxonomy(tree)]
 
 
 def papers_by_year(derived: Derived) -> FigureView:
@@ -114,9 +114,9 @@ def taxonomy(tree: list[TechniqueView]) -> FigureView:
                 base=[round(bottom, 3) for _, bottom, _, _ in inner],
                 y=[round(h, 3) for _, _, _, h in inner],
                 text=[node.title for node in group],
-                hovertext=[f"{node.title}: {node.count} papers" for node in group],
+                hovertext=[str(node.count) for node in group],
                 customdata=[node.href for node in group],
-                hovertemplate="%{hovertext}<extra>%{fullData.name}</extra>",
+                hovertemplate="%{text}: %{hovertext} papers<extra>%{fullData.name}</extra>",
                 textposition="inside",
                 insidetextanchor="middle",
                 textangle=0,

@@ -6,12 +6,12 @@ from typing import Any
 
 import yaml
 
-from scripts.build.errors import MissingLibrary
-from scripts.build.output import Output
-from scripts.build.settings import Settings
-from scripts.build.views import TechniqueView
 from scripts.catalogue.files import write_atomically
 from scripts.catalogue.load import Catalogue, Page
+from scripts.website.errors import MissingLibrary
+from scripts.website.output import Output
+from scripts.website.settings import Settings
+from scripts.website.views import TechniqueView
 
 LIBRARIES = {
     "plotly.js-basic-dist-min/plotly-basic.min.js": "assets/vendor/plotly.min.js",

@@ -6,10 +6,10 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from scripts.bibliography import export
-from scripts.build.settings import Settings
-from scripts.build.views import PaperView, paper_href
 from scripts.catalogue.load import Entry
 from scripts.catalogue.venues import VENUES
+from scripts.website.settings import Settings
+from scripts.website.views import PaperView, paper_href
 
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 

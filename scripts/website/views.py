@@ -5,12 +5,12 @@ from urllib.parse import quote, urlencode
 
 from scripts.bibliography import export
 from scripts.bibliography.names import printed, short
-from scripts.build.derive import Derived, claim_value, effective_saves, lineage, per_year
-from scripts.build.settings import Settings
 from scripts.catalogue.load import Entry
 from scripts.catalogue.model import Claim
 from scripts.catalogue.venues import VENUES
 from scripts.catalogue.vocabulary import AREAS, METRICS, RESOURCE_MEANING, SEEN_MEANING
+from scripts.website.derive import Derived, claim_value, effective_saves, lineage, per_year
+from scripts.website.settings import Settings
 
 _REPORT = urlencode(
     {"title": "Wrong data: {key}", "body": "File: {file}\nWhat is wrong, and where the right value can be seen:\n"},

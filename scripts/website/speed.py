@@ -21,9 +21,9 @@ from math import log
 from pathlib import Path
 from statistics import median
 
-from scripts.build.generated import copy_checkout, make_checkout
-from scripts.build.plain import write_plain_site
 from scripts.catalogue.load import load_catalogue
+from scripts.website.generated import copy_checkout, make_checkout
+from scripts.website.plain import write_plain_site
 
 REAL = "real"
 """In the list of sizes: the checkout itself, copied."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scripts.build.errors import StampError
+from scripts.website.errors import StampError
 
 MARK = re.compile(r"<!--stamp:([a-z]+)-->")
 

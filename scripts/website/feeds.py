@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from scripts.bibliography.names import printed
-from scripts.build.derive import Derived, age_key
-from scripts.build.settings import Settings
-from scripts.build.views import TechniqueView, paper_href
 from scripts.catalogue.load import Entry
+from scripts.website.derive import Derived, age_key
+from scripts.website.settings import Settings
+from scripts.website.views import TechniqueView, paper_href
 
 FEED_LENGTH = 50
 

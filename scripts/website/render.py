@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from scripts.build.errors import BuildError
 from scripts.catalogue.files import write_atomically
+from scripts.website.errors import BuildError
 
 PACKAGES = ("mkdocs", "mkdocs-material", "Markdown", "pymdown-extensions", "Pygments")
 
