@@ -33,10 +33,10 @@ from reference_impls.models.shapes import SHAPES, parameter_count, random_model
 
 END = "<|end|>"
 HELDOUT_CHARACTERS = 200_000
-LAST_NOVEL = "PERSUASION"
 ABOUT_AUSTEN = {
     "text": "Jane Austen's six novels, which are in the public domain, from Debian's r-cran-janeaustenr",
-    "heldout_text": "the end of Persuasion; the novel's earlier chapters are in the training text",
+    "heldout_text": "Sense and Sensibility from the middle of chapter 38 on; "
+    "its earlier chapters are in the training text",
     "licence": "weights, tokenizer and card Apache-2.0; heldout.txt public domain",
 }
 BATCH, SEQ = 4, 512
@@ -62,11 +62,10 @@ class Run:
 
 
 def read_corpus(path: Path) -> str:
-    """The text, lines of a paragraph joined. From an .rdb: the six novels with `LAST_NOVEL` last."""
+    """The text, lines of a paragraph joined. From an .rdb: the novels in the order of their first words."""
     if path.suffix != ".rdb":
         return unwrap(path.read_text("utf-8"))
-    novels = sorted(read_rdb(path.read_bytes()), key=lambda text: (text.lstrip().startswith(LAST_NOVEL), text))
-    return f"\n\n{END}\n\n".join(unwrap(novel).strip() for novel in novels)
+    return f"\n\n{END}\n\n".join(unwrap(novel).strip() for novel in sorted(read_rdb(path.read_bytes())))
 
 
 def read_rdb(data: bytes) -> Iterator[str]:

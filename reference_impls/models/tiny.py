@@ -43,7 +43,7 @@ def load_tokenizer() -> tokenizer.Tokenizer:
 
 
 def heldout_text() -> str:
-    """The last chapters of Persuasion, which neither model nor tokenizer was trained on."""
+    """The last chapters of Sense and Sensibility, which neither model nor tokenizer was trained on."""
     return (FOLDER / "heldout.txt").read_text("utf-8")
 
 

@@ -88,7 +88,7 @@ def quantize_model(
         for name in names:
             result.set_submodule(name, _replacement(name, layers[name], method, config, stats.get(name), effect, path))
 
-    if calibration is None:
+    if calibration is None or not needs:
         replace(list(layers), {})
     elif calibration.sequential:
         _replace_in_order(result, layers, calibration, "hessian" in needs, replace)

@@ -16,7 +16,7 @@ class GridConfig:
     bits: int = 4
     group_size: int | None = 128  # weights along a row that share one scale; None: the whole row (per_channel)
     symmetric: bool = False
-    full_range: bool = False  # symmetric: all 2**bits codes, so a smaller step, but the ends are half a step off
+    full_range: bool = False  # symmetric with all 2**bits codes: a smaller step, ends half a step off; for few bits
 
     def __post_init__(self) -> None:
         if not 2 <= self.bits <= 8:

@@ -1,10 +1,12 @@
 """LaTeX text to Unicode and back, as far as bibliographies use it."""
 
 import re
+import string
 
 from pylatexenc.latex2text import LatexNodes2Text
 
 _DECODER = LatexNodes2Text(math_mode="text", keep_comments=True, strict_latex_spaces=False)
+_MARKS = string.punctuation
 _ESCAPED = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
 _NAMED = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _CODES = str.maketrans(_ESCAPED | _NAMED)
@@ -32,5 +34,12 @@ def from_text(text: str) -> str:
 
 def protect(title: str) -> str:
     """Escape a title and brace the words whose capitals a bibliography style must keep: GPTQ, LLaMA, iPhone."""
-    words = (f"{{{from_text(word)}}}" if re.search(r".[A-Z]", word) else from_text(word) for word in title.split(" "))
-    return " ".join(words)
+    return " ".join(_protected(word) for word in title.split(" "))
+
+
+def _protected(word: str) -> str:
+    """A word in braces, without the punctuation at its ends, where a letter after its first is a capital."""
+    core = word.strip(_MARKS)
+    start, _, end = word.partition(core) if core else (word, "", "")
+    braced = f"{{{from_text(core)}}}" if re.search(r".[A-Z]", core) else from_text(core)
+    return from_text(start) + braced + from_text(end)

@@ -123,8 +123,15 @@ def _fill_rendered(output: Output, rendered: Path, marks: dict[str, dict[str, st
         file = f"{href}index.html"
         html = fill_page((rendered / file).read_text("utf-8"), values, file)
         output.write(file, link_papers(html, "../" * href.count("/") or "./"))
-    output.copy_tree(rendered, skip={SHELL_FILE})
+    output.copy_tree(rendered, skip=_unused(rendered))
     return len(marks)
+
+
+def _unused(rendered: Path) -> set[str]:
+    """What the theme brings and no page asks for: source maps, and the search that Pagefind replaces."""
+    scripts = rendered / "assets" / "javascripts"
+    files = [*rendered.rglob("*.map"), *(scripts / "lunr").rglob("*"), *(scripts / "workers").rglob("*")]
+    return {SHELL_FILE} | {path.relative_to(rendered).as_posix() for path in files}
 
 
 def _export(output: Output, pages: Pages, figures: list[FigureView]) -> None:

@@ -11,6 +11,9 @@ from scripts.catalogue.venues import VENUES
 from scripts.website.settings import Settings
 from scripts.website.views import PaperView, paper_href
 
+NAMED = 30
+"""Authors in the JSON-LD, which some papers with hundreds would fill; the citation tags name all of them."""
+
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -89,7 +92,7 @@ def _article(settings: Settings, entry: Entry, view: PaperView) -> dict[str, Any
         "headline": _cut(view.title, 110),
         "author": [
             {"@type": "Person" if a.given else "Organization", "name": n}
-            for a, n in zip(paper.authors, view.authors, strict=True)
+            for a, n in zip(paper.authors[:NAMED], view.authors[:NAMED], strict=True)
         ],
         "datePublished": str(export.year_of(paper)),
         "isPartOf": {"@type": "Periodical", "name": view.venue_name} if view.venue_name else None,

@@ -30,7 +30,7 @@ def test_latex_becomes_the_text_a_reader_sees(latex, text):
 @pytest.mark.parametrize(
     ("title", "latex"),
     [
-        ("GPTQ: Accurate Quantization", "{GPTQ:} Accurate Quantization"),
+        ("GPTQ: Accurate Quantization", "{GPTQ}: Accurate Quantization"),
         ("LLaMA and iPhone", "{LLaMA} and {iPhone}"),
         ("Plain words here", "Plain words here"),
         ("50% of R&D", r"50\% of {R\&D}"),

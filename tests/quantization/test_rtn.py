@@ -124,14 +124,13 @@ def test_int8_symmetric_equals_torchao_weight_only():
     assert ((dequantize(ours) - theirs).abs() <= step).all()  # torchao spans -128 .. 127: never more than a step apart
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("bits", [2, 3, 4])  # at 8 bits the step is hardly smaller, and exact ends are worth more
 def test_full_range_uses_every_code_with_a_smaller_step(bits):
     weight = weight_of(64, 64)
     full, odd = (quantize(weight, Config(bits, 32, symmetric=True, full_range=f)) for f in (True, False))
     assert torch.allclose(full.scale * (2**bits - 1), odd.scale * (2**bits - 2))
     assert full.codes.min() == 0 and odd.codes.min() == 1
-    # 1e-4: float32 rounding of the ends, which are many 8-bit steps
-    assert ((dequantize(full) - weight).abs().view(full.codes.shape) <= full.scale / 2 * (1 + 1e-4)).all()
+    assert ((dequantize(full) - weight).abs().view(full.codes.shape) <= full.scale / 2 * (1 + ROUNDING)).all()
     assert (dequantize(full) - weight).norm() < (dequantize(odd) - weight).norm()
 
 

@@ -1,0 +1,63 @@
+"""What README and the other documents say about the checkout is so."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from scripts.catalogue.load import load_catalogue
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_numbers_of_the_readme_are_those_of_the_catalogue():
+    catalogue = load_catalogue(ROOT)
+    claims = sum(len(entry.paper.claims) for entry in catalogue.entries.values())
+    assert f"**{len(catalogue.entries):,} papers**" in README
+    assert f"**taxonomy of {len(catalogue.pages)} techniques**" in README
+    assert f"**{claims} typed claims**" in README
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "site/pages/contribute.md", "Makefile"])
+def test_every_command_that_a_document_names_exists(name):
+    command = [sys.executable, "-m", "scripts", "--help"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    known = set(re.findall(r"^. ([a-z][a-z-]+) ", shown.stdout, re.MULTILINE))
+    assert {"check", "new", "build"} <= known
+    named = set(re.findall(r"-m scripts ([a-z][a-z-]+)", (ROOT / name).read_text("utf-8")))
+    assert named <= known
+
+
+def test_every_target_that_the_readme_names_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert {"site", "test"} <= set(re.findall(r"make ([a-z-]+)", README)) <= targets
+
+
+def test_every_folder_that_the_readme_names_exists():
+    named = re.findall(r"^\| `([a-z_]+/(?:[a-z_]+/)?)", README, re.MULTILINE)
+    assert len(named) >= 8
+    assert [folder for folder in named if not (ROOT / folder).is_dir()] == []
+
+
+def test_the_locks_fit_the_ranges_of_pyproject():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    for name, sets in {"site": ["site"], "dev": ["site", "dev"]}.items():
+        locked = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
+        pinned = set(re.findall(r"^([a-z0-9.-]+)==", locked, re.MULTILINE))
+        wanted = {re.split(r"[<>=\[]", line)[0].lower() for extra in sets for line in extras[extra]} - {"frugalfm"}
+        assert wanted <= pinned
+        assert not {package for package in pinned if package == "torch" or package.startswith("nvidia")}
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_library_and_nothing_else(tmp_path):
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True)
+    [wheel] = tmp_path.glob("*.whl")
+    tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"reference_impls"}
