@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check -q
 
-.PHONY: site serve check test test-slow lint speed clean
+.PHONY: site serve check test test-slow lint speed bench clean
 
 ## Build the site into public/
 site: $(VENV)/.site node_modules/.installed
@@ -37,6 +37,10 @@ lint: $(VENV)/.dev
 ## The site's speed against plain mkdocs-material
 speed: $(VENV)/.dev node_modules/.installed
 	$(RUN) -m scripts site-speed
+
+## Run the benchmarks and record them in results/
+bench: $(VENV)/.dev
+	$(RUN) -m scripts.bench $(CASES)
 
 clean:
 	rm -rf build public $(VENV) node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis

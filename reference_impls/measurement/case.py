@@ -9,6 +9,7 @@ from typing import Literal
 
 Value = str | int | float | bool | None
 Workload = Mapping[str, Value]
+Role = Literal["method", "baseline", "peer"]
 Step = Callable[[], float | None]
 """One repetition. A timed case's step does the work and returns nothing; another returns the measured value."""
 
@@ -51,7 +52,7 @@ class Implementation:
     """
 
     name: str
-    role: Literal["method", "baseline", "peer"]
+    role: Role
     effect: Literal["simulated", "packed", "kernel"]
     prepare: Callable[[Workload, str], Step]
     needs: tuple[str, ...] = ()

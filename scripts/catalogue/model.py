@@ -229,7 +229,7 @@ class Code(Record):
 
 
 class Machine(Record):
-    """The machine that a run was recorded on."""
+    """The machine that a run was recorded on, and how busy it was."""
 
     name: Key
     cpu: Line
@@ -238,6 +238,8 @@ class Machine(Record):
     os: Line
     python: Line
     torch: Line
+    threads: int = Field(ge=1)
+    load_average: list[float] = []
     triton: Line | None = None
     gpu: Line | None = None
     gpu_memory_bytes: int | None = None
@@ -251,6 +253,7 @@ class Ceilings(Record):
     """What the machine can do at most, measured in the same run."""
 
     copy_bytes_per_s: float | None = None
+    read_bytes_per_s: float | None = None
     matmul_flops_per_s: dict[str, float] = {}
     host_to_device_bytes_per_s: float | None = None
     disk_read_bytes_per_s: float | None = None
@@ -282,14 +285,26 @@ class Measurement(Record):
     unit: Line
     better: Better
     samples: list[float] = Field(min_length=1)
+    first: float
     warmup: int = Field(ge=0)
     rounds: int = Field(ge=1)
+    converged: bool
     stop_reason: Line
     seed: int
     limit: Limit | None
+    no_limit: Line | None = None
     quality: Quality | None
+    energy_j: float | None = None
     throttled: bool
     note: Line | None = None
+
+
+class Unavailable(Record):
+    """An implementation that a case names and that could not run, with the reason."""
+
+    case: Line
+    implementation: Line
+    reason: Line
 
 
 class Run(Record):
@@ -304,3 +319,4 @@ class Run(Record):
     machine: Machine
     ceilings: Ceilings
     measurements: list[Measurement]
+    unavailable: list[Unavailable] = []
