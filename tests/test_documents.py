@@ -61,3 +61,13 @@ def test_the_wheel_holds_the_library_and_nothing_else(tmp_path):
     [wheel] = tmp_path.glob("*.whl")
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"reference_impls"}
+
+
+def test_the_code_that_the_site_shows_runs():
+    pytest.importorskip("torch")
+    pytest.importorskip("tokenizers")
+    about = (ROOT / "site" / "pages" / "about.md").read_text("utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", about, re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["False"]

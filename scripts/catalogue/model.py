@@ -218,6 +218,7 @@ class Technique(Record):
     costs: list[Cost] = Field(description="what it costs")
     limit: Line | None = Field(description="the bound that physics or mathematics sets, as one formula")
     survey: Line | None = Field(description="heading in arXiv:2401.08092, or null where we added the node")
+    family: Key | None = Field(default=None, description="folder of reference_impls/ that implements it")
     plots: list[Key] = Field(default=[], description="ids of the figures shown on the page")
 
 

@@ -9,8 +9,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scripts.catalogue.load import Entry
 from scripts.catalogue.venues import VENUES
+from scripts.website.evidence import run_views
 from scripts.website.figures import FigureView
 from scripts.website.head import page_head, paper_head, title_tag
+from scripts.website.implementations import implementations
 from scripts.website.settings import Settings
 from scripts.website.stamp import Shell
 from scripts.website.views import TechniqueView, Views, paper_href, technique_href, venue_href
@@ -116,9 +118,14 @@ class Pages:
         root = "../" * (slug.count("/") + 2)
         view = self.views.technique(slug)
         papers = self.views.rows_of(self.derived.below[slug])
+        family = self.views.pages[slug].technique.family
+        root_folder, repo_url = self.settings.root, self.settings.repo_url
+        found = implementations(root_folder, family, repo_url) if family else []
+        runs = run_views(self.derived.catalogue.runs, family) if family else []
+        evidence = {"implementations": found, "runs": runs, "repo_url": repo_url}
         return {
             "before": self.render("technique_before.html", root=root, t=view),
-            "after": self.render("technique_after.html", root=root, t=view, papers=papers, implementations=[]),
+            "after": self.render("technique_after.html", root=root, t=view, papers=papers, **evidence),
         }
 
     def home_marks(self, figures: list[FigureView], newest: list[Entry]) -> dict[str, str]:
