@@ -26,7 +26,7 @@ def measurement(name, role, samples, **more):
 def run_of(*measurements, **more):
     now = datetime(2026, 1, 1, tzinfo=UTC)
     machine = {
-        "name": "m",
+        "name": "mm",
         "cpu": "c",
         "cores": 2,
         "memory_bytes": 1,
