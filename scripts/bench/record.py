@@ -75,9 +75,12 @@ class Journal:
 
 
 def write_run(root: Path, head: RunHead, finished: str, results: list[CaseResult]) -> Path:
-    """Write results/<machine>/<suite>.json whole; -> its path."""
+    """Write results/<machine>/<suite>.json whole; -> its path.
+
+    A run of fewer cases than are recorded there does not replace them: it goes to build/bench/ instead.
+    """
     machine = {name: value for name, value in head.machine.items() if value is not None}
-    run = {
+    run: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "suite": head.suite,
         "command": head.command,
@@ -90,5 +93,14 @@ def write_run(root: Path, head: RunHead, finished: str, results: list[CaseResult
         "unavailable": [one for result in results for one in result.unavailable],
     }
     path = root / "results" / str(machine["name"]) / f"{head.suite}.json"
+    if not _cases_in(path) <= {one["case"] for one in run["measurements"]}:
+        path = root / "build" / "bench" / f"{machine['name']}-{head.suite}.json"
     write_atomically(path, json.dumps(run, indent=1, allow_nan=False) + "\n")
     return path
+
+
+def _cases_in(path: Path) -> set[str]:
+    """The cases that a results file holds, if there is one."""
+    if not path.exists():
+        return set()
+    return {one["case"] for one in json.loads(path.read_text("utf-8"))["measurements"]}

@@ -87,3 +87,12 @@ def test_a_run_file_holds_every_measurement_and_is_written_whole(tmp_path):
     assert run["unavailable"] == [{"reason": "r"}]
     assert run["ceilings"] == {"copy_bytes_per_s": 1.0}
     assert [item.name for item in path.parent.iterdir()] == ["s.json"]
+
+
+def test_a_run_of_fewer_cases_does_not_replace_a_fuller_record(tmp_path):
+    both = [CaseResult([{"case": "s/a"}]), CaseResult([{"case": "s/b"}])]
+    full = write_run(tmp_path, HEAD, "2026-01-01T00:01:00+00:00", both)
+    part = write_run(tmp_path, HEAD, "2026-01-01T00:02:00+00:00", both[:1])
+    assert part == tmp_path / "build" / "bench" / "m-s.json"
+    assert len(json.loads(full.read_text())["measurements"]) == 2
+    assert write_run(tmp_path, HEAD, "2026-01-01T00:03:00+00:00", both) == full
