@@ -14,6 +14,7 @@ from scripts.catalogue.model import Measurement, Run
 from scripts.catalogue.vocabulary import METRICS
 
 RESAMPLES = Config(resamples=500)
+OVER = "over 100 %: the ceiling was measured in a slower moment"
 _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
@@ -110,7 +111,7 @@ def _row(one: Measurement, baseline: Measurement) -> RowView:
     share = None
     if one.limit:
         reached = median / one.limit.value if one.better == "higher" else one.limit.value / median
-        share = f"{100 * reached:.0f} %"
+        share = f"{100 * reached:.0f} %" if reached <= 1 else OVER
     return RowView(
         name=one.implementation,
         role=one.role,
