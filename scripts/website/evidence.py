@@ -14,7 +14,7 @@ from scripts.catalogue.model import Measurement, Run
 from scripts.catalogue.vocabulary import METRICS
 
 RESAMPLES = Config(resamples=500)
-OVER = "over 100 %: the ceiling was measured in a slower moment"
+OVER = "over 100 %"
 _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
