@@ -163,7 +163,7 @@ class Paper(Record):
     code: Url | None = Field(default=None, description="the authors' code")
     techniques: list[TechniqueSlug] = Field(min_length=1, description="paths under techniques/, the main one first")
     saves: list[Resource] = Field(default=[], description="what it saves; left out: as its main technique does")
-    level: Level = Field(description="listed: bibliographic facts only; reviewed: summary and claims read by a person")
+    level: Level = Field(description="listed: bibliographic facts only; reviewed: a summary and typed claims too")
     summary: Prose | None = Field(default=None, description="our own words; required when reviewed")
     claims: list[Claim] = Field(default=[], description="headline figures, typed")
     checked: Day | None = Field(default=None, description="day a person last compared the facts with the source")
