@@ -33,12 +33,17 @@ def _within(problems: Iterable[Problem], paths: list[str]) -> list[Problem]:
 
 
 def _located(found: Problem, root: Path) -> Problem:
-    """Fill in line and column of a problem that names only the field of an entry, or the whole of a file."""
+    """Fill in line and column of a problem that names only the field of an entry or page, or the whole of a file."""
     if found.line:
         return found
     if not found.field:
         return replace(found, line=1, column=1)
-    spots = read(decode((root / found.file).read_bytes()), with_spots=True).spots
+    text = decode((root / found.file).read_bytes())
+    if found.file.endswith(".md"):  # front matter is one field a line
+        lines = text.splitlines()
+        line = next((n for n, line in enumerate(lines, 1) if line.startswith(f"{found.field}:")), 1)
+        return replace(found, line=line, column=1)
+    spots = read(text, with_spots=True).spots
     path: FieldPath = tuple(int(part) if part.isdigit() else part for part in found.field.split("."))
     spot = spots.get(path, Spot(1, 1))
     return replace(found, line=spot.line, column=spot.column)

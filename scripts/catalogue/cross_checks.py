@@ -159,7 +159,8 @@ def _check_page(page: Page, catalogue: Catalogue) -> Iterator[Problem]:
         hint = "use lower-case words of a-z and 0-9 joined by hyphens; the path is the page's address"
         yield _at(page, "", f'the path "{page.slug}" is no address', hint)
     family = page.technique.family
-    if family and not (catalogue.root / "reference_impls" / family / "__init__.py").exists():
+    library = catalogue.root / "reference_impls"
+    if family and library.exists() and not (library / family / "__init__.py").exists():
         yield _at(page, "family", f"there is no package reference_impls/{family}/", "leave it out until there is one")
     if not parent and page.slug not in AREAS:
         yield _at(page, "", f'"{page.slug}" is no area', "add it to AREAS in scripts/catalogue/vocabulary.py")

@@ -179,3 +179,14 @@ def test_links_and_signs_of_honest_pages_pass(tmp_path, body):
 def test_the_nearest_technique_shares_the_last_word(real):
     assert nearest_slug("compression/quantization", real) == "algorithms/model-compression/quantization"
     assert nearest_slug("anything", Catalogue(REPOSITORY)) == "the name of a page"
+
+
+def test_a_page_names_only_a_family_that_exists_and_is_told_the_line(tmp_path):
+    files = {
+        "techniques/systems/index.md": page(family="no-such"),
+        "reference_impls/quantization/__init__.py": "",
+    }
+    assert complaints(checkout(tmp_path, files)) == [
+        "techniques/systems/index.md:9:1: family: there is no package reference_impls/no-such/; "
+        "leave it out until there is one"
+    ]
