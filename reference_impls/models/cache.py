@@ -78,3 +78,12 @@ class ContiguousCache:
         if not 0 <= length <= self.length:
             raise ValueError(f"crop keeps 0 to {self.length} tokens (what is held), got {length}")
         self._lengths = [length] * len(self._lengths)
+
+    def move(self, sources: Tensor, targets: Tensor) -> None:
+        """Copy positions to other places of their row, as accepted branches of a tree need it.
+
+        sources, targets: (batch, n) slots; what moves is read before anything is written
+        """
+        rows = torch.arange(len(sources))[:, None]
+        # an index, a slice and an index: torch puts the indexed axes first, (batch, n, layers, 2, kv_heads, head_dim)
+        self.storage[:, :, rows, :, targets] = self.storage[:, :, rows, :, sources]

@@ -1,0 +1,246 @@
+"""The loop of speculative decoding: draft, judge in one pass of the target, commit, crop the cache; for any drafter.
+
+Paper: arXiv 2211.17192, algorithm 1 (the loop); 2305.09781, section 3 (with trees).
+Idea: every pass of the target commits at least one token of its own and every guess that it agrees with.
+Symbols: nothing beyond the axes' names.
+Simplified: the rows of a batch are drafted one after the other; rows that are done still take part in the pass.
+Differs: the cache holds each row's tokens from slot 0 on, so that rows may accept different numbers of guesses.
+Cost: a pass over nodes tokens instead of one, for up to depth + 1 tokens.
+Checked against: plain decoding of the target, token for token; direct sampling, by chi-square.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from reference_impls.models import generate as plain
+from reference_impls.models.cache import Cache
+from reference_impls.speculative_decoding import Context, Drafter, Session
+from reference_impls.speculative_decoding.tree import Tree, prune
+from reference_impls.speculative_decoding.verify import Verdict, verify, verify_greedy
+
+
+class Movable(Cache, Protocol):
+    """A cache whose positions can be put in another place, as accepted branches of a tree must be."""
+
+    def move(self, sources: Tensor, targets: Tensor) -> None:
+        """Copy the keys and values of `sources` to `targets`: (batch, n) slots each."""
+        ...
+
+
+class Target(Protocol):
+    """What the loop asks of a model; `models.decoder.Decoder` is one, `hf.py` makes one of a Hugging Face model."""
+
+    head: nn.Module
+
+    def new_cache(self, batch: int = 1, capacity: int | None = None) -> Movable:
+        """An empty cache."""
+        ...
+
+    def hidden_states(
+        self, tokens: Tensor, cache: Cache | None = None, positions: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """As in `models.decoder.Decoder`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one pass of the target brought in one row. Seconds are those of all rows together."""
+
+    row: int
+    drafted: int
+    accepted: int
+    draft_s: float
+    target_s: float
+
+
+@dataclass
+class Result:
+    """The new tokens of each row, and how they came about."""
+
+    tokens: list[list[int]]
+    rounds: list[Round] = field(default_factory=list)
+
+    @property
+    def acceptance_rate(self) -> float:
+        """Accepted guesses over guesses made; 0 where none was made."""
+        drafted = sum(one.drafted for one in self.rounds)
+        return sum(one.accepted for one in self.rounds) / drafted if drafted else 0.0
+
+    @property
+    def tokens_per_pass(self) -> float:
+        """New tokens over passes of the target, a pass counted once for each row that still needed it."""
+        return sum(map(len, self.tokens)) / max(1, len(self.rounds))
+
+
+@dataclass
+class _Row:
+    """One sequence: tokens[:-1] are in the cache, the last one is the root of the next tree."""
+
+    tokens: Tensor
+    prompt: int
+    session: Session
+    states: list[Tensor] = field(default_factory=list)
+
+    @property
+    def made(self) -> int:
+        return len(self.tokens) - self.prompt
+
+
+@torch.no_grad()
+def generate(
+    target: Target,
+    drafter: Drafter,
+    prompts: Sequence[Tensor],
+    new_tokens: int,
+    config: plain.Config = plain.GREEDY,
+    *,
+    generator: torch.Generator | None = None,
+    stop_token: int | None = None,
+    max_nodes: int = 64,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Result:
+    """Go on from the prompts for `new_tokens` tokens each, or until `stop_token`.
+
+    prompts: (seq,) each, not empty; max_nodes: room kept for one draft; generator: on the target's device.
+    Raises ValueError for an empty prompt, or a draft of more than max_nodes.
+    """
+    if any(len(prompt) == 0 for prompt in prompts):
+        raise ValueError("a prompt needs at least one token")
+    needs_states = "states" in getattr(drafter, "NEEDS", ())
+    rows = [_Row(prompt.cpu(), len(prompt), drafter.session()) for prompt in prompts]
+    longest = max(len(prompt) for prompt in prompts)
+    cache = target.new_cache(len(rows), longest + new_tokens + max_nodes)
+    result = Result([[] for _ in rows])
+    _prefill(target, cache, rows, prompts[0].device, needs_states)
+    done = [new_tokens == 0] * len(rows)
+    while not all(done):
+        start = clock()
+        trees = [_draft(row, config, new_tokens, generator, over) for row, over in zip(rows, done, strict=True)]
+        if (most := max(len(tree.parents) for tree in trees)) > max_nodes:
+            raise ValueError(f"a draft has {most} nodes, max_nodes is {max_nodes}; raise it or draft less")
+        drafted = clock()
+        verdicts, states = judge(target, cache, trees, [len(row.tokens) - 1 for row in rows], config, generator)
+        judged = clock()
+        for at, (row, tree, verdict) in enumerate(zip(rows, trees, verdicts, strict=True)):
+            if done[at]:
+                continue
+            _commit(row, tree, verdict, states[at] if needs_states else None)
+            times = (drafted - start, judged - drafted)
+            result.rounds.append(Round(at, len(tree.parents) - 1, len(verdict.path) - 1, *times))
+            done[at] = _is_done(row, new_tokens, stop_token)
+    for at, row in enumerate(rows):
+        result.tokens[at] = row.tokens[row.prompt :].tolist()
+    return result
+
+
+def _prefill(target: Target, cache: Movable, rows: list[_Row], device: torch.device, needs_states: bool) -> None:
+    """Put every prompt but its last token in the cache, padded on the right; what is behind a prompt is never seen."""
+    lengths = [row.prompt - 1 for row in rows]
+    if not max(lengths):
+        return
+    tokens = torch.zeros(len(rows), max(lengths), dtype=torch.long, device=device)
+    for at, row in enumerate(rows):
+        tokens[at, : lengths[at]] = row.tokens[:-1]
+    states = target.hidden_states(tokens, cache)
+    if needs_states:
+        for at, row in enumerate(rows):
+            row.states.append(states[at, : lengths[at]])
+
+
+def _draft(row: _Row, config: plain.Config, new_tokens: int, generator: torch.Generator | None, over: bool) -> Tree:
+    """A tree for a row; of the root alone where the row is done or needs one token only."""
+    max_depth = new_tokens - row.made - 1  # the target adds a token itself
+    if over or max_depth < 1:
+        return Tree(row.tokens[-1:], (-1,))
+    states = torch.cat(row.states) if row.states else None
+    tree = row.session.propose(Context(row.tokens, states, config, max_depth, generator))
+    return prune(tree, max_depth)
+
+
+def judge(
+    target: Target,
+    cache: Movable,
+    trees: Sequence[Tree],
+    lengths: Sequence[int],
+    config: plain.Config,
+    generator: torch.Generator | None = None,
+) -> tuple[list[Verdict], list[Tensor]]:
+    """One pass of the target over a tree a row. What is accepted stays in the cache, from slot lengths[row] on.
+
+    lengths: tokens of each row in the cache, the root not among them
+    -> a verdict a row, and the states of its accepted nodes: (accepted + 1, hidden), the root's first
+    """
+    start = cache.length
+    tokens, positions, mask = pass_inputs(trees, lengths, start)
+    device = _device(target)
+    states = target.hidden_states(tokens.to(device), cache, positions.to(device), mask.to(device))
+    logits = target.head(states)
+    verdicts = [_verdict(tree, logits[row, : len(tree.parents)], config, generator) for row, tree in enumerate(trees)]
+    _keep(cache, start, [verdict.path for verdict in verdicts], lengths)
+    return verdicts, [states[row, verdict.path] for row, verdict in enumerate(verdicts)]
+
+
+def pass_inputs(trees: Sequence[Tree], lengths: Sequence[int], start: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Trees as one padded batch behind a cache of `start` slots, of which each row uses the first `lengths[row]`.
+
+    -> tokens, positions: (batch, nodes); mask: (batch, 1, nodes, start + nodes)
+    """
+    batch, nodes = len(trees), max(len(tree.parents) for tree in trees)
+    tokens = torch.zeros(batch, nodes, dtype=torch.long)
+    positions = torch.zeros(batch, nodes, dtype=torch.long)
+    mask = torch.zeros(batch, 1, nodes, start + nodes, dtype=torch.bool)
+    mask[:, 0, range(nodes), range(start, start + nodes)] = True  # padding sees itself, so that no row is empty
+    for row, tree in enumerate(trees):
+        size = len(tree.parents)
+        tokens[row, :size] = tree.tokens
+        positions[row, :size] = torch.tensor(tree.depths) + lengths[row]
+        mask[row, 0, :size, : lengths[row]] = True
+        mask[row, 0, :size, start : start + size] = tree.ancestors
+    return tokens, positions, mask
+
+
+def _verdict(tree: Tree, logits: Tensor, config: plain.Config, generator: torch.Generator | None) -> Verdict:
+    if config.temperature == 0:
+        return verify_greedy(tree, logits.argmax(-1))
+    return verify(tree, plain.next_token_probs(logits, config), generator)
+
+
+def _keep(cache: Movable, start: int, paths: list[list[int]], lengths: Sequence[int]) -> None:
+    """Move each row's accepted nodes behind what the row holds, and drop the others."""
+    longest = max(map(len, paths))
+    sources = torch.tensor([[start + node for node in path + [path[-1]] * (longest - len(path))] for path in paths])
+    targets = torch.tensor(
+        [
+            [length + min(at, len(path) - 1) for at in range(longest)]
+            for path, length in zip(paths, lengths, strict=True)
+        ]
+    )
+    if not torch.equal(sources, targets):
+        cache.move(sources, targets)
+    cache.crop(max(length + len(path) for path, length in zip(paths, lengths, strict=True)))
+
+
+def _commit(row: _Row, tree: Tree, verdict: Verdict, states: Tensor | None) -> None:
+    accepted = tree.tokens[verdict.path[1:]]
+    row.tokens = torch.cat([row.tokens, accepted, torch.tensor([verdict.token])])
+    if states is not None:
+        row.states.append(states)
+
+
+def _is_done(row: _Row, new_tokens: int, stop_token: int | None) -> bool:
+    """Whether the row needs no more; what was committed behind a stop token is taken back."""
+    made = row.tokens[row.prompt :].tolist()
+    if stop_token in made:
+        row.tokens = row.tokens[: row.prompt + made.index(stop_token) + 1]
+        return True
+    return len(made) >= new_tokens
+
+
+def _device(target: Target) -> torch.device:
+    return next(target.head.parameters()).device
