@@ -39,3 +39,34 @@ class Follower:
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
     pairs = zip(first, second, strict=False)
     return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
+
+
+class TreeFollower(Follower):
+    """A follower that also guesses trees: branches share one cache, and a mask keeps them apart (no swaps)."""
+
+    def begin(self, tokens: Sequence[int]) -> Tensor:
+        """Take up the committed tokens and forget every branch. -> (vocab,), the scores after the root."""
+        self.nodes: list[Tensor] = []  # a mask over the nodes so far, for each node
+        return self.advance(tokens)
+
+    def extend(self, tokens: Sequence[int], parents: Sequence[int], depths: Sequence[int]) -> Tensor:
+        """Score new nodes in one pass; nodes are numbered in the order they come, the root is 0.
+
+        parents: earlier nodes; depths: from the root, which has 0 -> (new, vocab)
+        """
+        base, known, new = len(self.held), len(self.nodes), len(tokens)
+        for at, parent in enumerate(parents):
+            seen = torch.zeros(known + new, dtype=torch.bool)
+            if parent:
+                above = self.nodes[parent - 1]
+                seen[: len(above)] |= above
+            seen[known + at] = True
+            self.nodes.append(seen)
+        mask = torch.ones(new, base + known + new, dtype=torch.bool)
+        mask[:, base:] = torch.stack(self.nodes[known:])
+        device = self.model.embedding.weight.device
+        positions = torch.tensor(depths, device=device) + base - 1
+        inputs = torch.tensor([[*tokens]], device=device)
+        states = self.model.hidden_states(inputs, self.cache, positions, mask.to(device))
+        logits: Tensor = self.model.head(states[0])
+        return logits

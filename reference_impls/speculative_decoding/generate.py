@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from reference_impls.models import generate as plain
 from reference_impls.models.cache import Cache
-from reference_impls.speculative_decoding import Context, Drafter, Session
+from reference_impls.speculative_decoding import Context, Drafter, Judged, Session
 from reference_impls.speculative_decoding.tree import Tree, prune
 from reference_impls.speculative_decoding.verify import Verdict, verify, verify_greedy
 
@@ -85,7 +85,9 @@ class _Row:
     tokens: Tensor
     prompt: int
     session: Session
+    needs: tuple[str, ...]
     states: list[Tensor] = field(default_factory=list)
+    judged: Judged | None = None
 
     @property
     def made(self) -> int:
@@ -112,34 +114,36 @@ def generate(
     """
     if any(len(prompt) == 0 for prompt in prompts):
         raise ValueError("a prompt needs at least one token")
-    needs_states = "states" in getattr(drafter, "NEEDS", ())
-    rows = [_Row(prompt.cpu(), len(prompt), drafter.session()) for prompt in prompts]
+    needs = getattr(drafter, "NEEDS", ())
+    if "cache" in needs and len(prompts) > 1:
+        raise ValueError(f"this drafter writes to the target's cache: one prompt at a time, got {len(prompts)}")
+    rows = [_Row(prompt.cpu(), len(prompt), drafter.session(), needs) for prompt in prompts]
     longest = max(len(prompt) for prompt in prompts)
     cache = target.new_cache(len(rows), longest + new_tokens + max_nodes)
     result = Result([[] for _ in rows])
-    _prefill(target, cache, rows, prompts[0].device, needs_states)
+    _prefill(target, cache, rows, prompts[0].device)
     done = [new_tokens == 0] * len(rows)
     while not all(done):
         start = clock()
-        trees = [_draft(row, config, new_tokens, generator, over) for row, over in zip(rows, done, strict=True)]
+        left = [0 if over else new_tokens - row.made for row, over in zip(rows, done, strict=True)]
+        trees = [_draft(row, cache, config, n, generator) for row, n in zip(rows, left, strict=True)]
         if (most := max(len(tree.parents) for tree in trees)) > max_nodes:
             raise ValueError(f"a draft has {most} nodes, max_nodes is {max_nodes}; raise it or draft less")
         drafted = clock()
-        verdicts, states = judge(target, cache, trees, [len(row.tokens) - 1 for row in rows], config, generator)
-        judged = clock()
-        for at, (row, tree, verdict) in enumerate(zip(rows, trees, verdicts, strict=True)):
-            if done[at]:
-                continue
-            _commit(row, tree, verdict, states[at] if needs_states else None)
-            times = (drafted - start, judged - drafted)
-            result.rounds.append(Round(at, len(tree.parents) - 1, len(verdict.path) - 1, *times))
-            done[at] = _is_done(row, new_tokens, stop_token)
+        passed = judge(target, cache, trees, [len(row.tokens) - 1 for row in rows], config, generator)
+        times = (drafted - start, clock() - drafted)
+        for at, (row, tree) in enumerate(zip(rows, trees, strict=True)):
+            if not done[at]:
+                _commit(row, tree, passed, at)
+                accepted = len(passed.verdicts[at].path) - 1
+                result.rounds.append(Round(at, len(tree.parents) - 1, accepted, *times))
+                done[at] = _is_done(row, new_tokens, stop_token)
     for at, row in enumerate(rows):
         result.tokens[at] = row.tokens[row.prompt :].tolist()
     return result
 
 
-def _prefill(target: Target, cache: Movable, rows: list[_Row], device: torch.device, needs_states: bool) -> None:
+def _prefill(target: Target, cache: Movable, rows: list[_Row], device: torch.device) -> None:
     """Put every prompt but its last token in the cache, padded on the right; what is behind a prompt is never seen."""
     lengths = [row.prompt - 1 for row in rows]
     if not max(lengths):
@@ -148,19 +152,32 @@ def _prefill(target: Target, cache: Movable, rows: list[_Row], device: torch.dev
     for at, row in enumerate(rows):
         tokens[at, : lengths[at]] = row.tokens[:-1]
     states = target.hidden_states(tokens, cache)
-    if needs_states:
-        for at, row in enumerate(rows):
+    for at, row in enumerate(rows):
+        if "states" in row.needs:
             row.states.append(states[at, : lengths[at]])
 
 
-def _draft(row: _Row, config: plain.Config, new_tokens: int, generator: torch.Generator | None, over: bool) -> Tree:
-    """A tree for a row; of the root alone where the row is done or needs one token only."""
-    max_depth = new_tokens - row.made - 1  # the target adds a token itself
-    if over or max_depth < 1:
+def _draft(row: _Row, cache: Movable, config: plain.Config, left: int, generator: torch.Generator | None) -> Tree:
+    """A tree for a row; of the root alone where one token or none is left to make."""
+    max_depth = left - 1  # the target adds a token itself
+    if max_depth < 1:
         return Tree(row.tokens[-1:], (-1,))
     states = torch.cat(row.states) if row.states else None
-    tree = row.session.propose(Context(row.tokens, states, config, max_depth, generator))
-    return prune(tree, max_depth)
+    shared = cache if "cache" in row.needs else None
+    context = Context(row.tokens, config, max_depth, generator, states, row.judged, shared)
+    return prune(row.session.propose(context), max_depth)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """One pass of the target over a tree a row.
+
+    states: (batch, nodes, hidden); choices: (batch, nodes), the most likely token after each node
+    """
+
+    verdicts: list[Verdict]
+    states: Tensor
+    choices: Tensor
 
 
 def judge(
@@ -170,20 +187,25 @@ def judge(
     lengths: Sequence[int],
     config: plain.Config,
     generator: torch.Generator | None = None,
-) -> tuple[list[Verdict], list[Tensor]]:
+) -> Passed:
     """One pass of the target over a tree a row. What is accepted stays in the cache, from slot lengths[row] on.
 
     lengths: tokens of each row in the cache, the root not among them
-    -> a verdict a row, and the states of its accepted nodes: (accepted + 1, hidden), the root's first
     """
     start = cache.length
     tokens, positions, mask = pass_inputs(trees, lengths, start)
     device = _device(target)
     states = target.hidden_states(tokens.to(device), cache, positions.to(device), mask.to(device))
     logits = target.head(states)
-    verdicts = [_verdict(tree, logits[row, : len(tree.parents)], config, generator) for row, tree in enumerate(trees)]
+    choices = logits.argmax(-1).cpu()
+    verdicts = [
+        verify_greedy(tree, choices[row])
+        if config.temperature == 0
+        else verify(tree, plain.next_token_probs(logits[row, : len(tree.parents)], config), generator)
+        for row, tree in enumerate(trees)
+    ]
     _keep(cache, start, [verdict.path for verdict in verdicts], lengths)
-    return verdicts, [states[row, verdict.path] for row, verdict in enumerate(verdicts)]
+    return Passed(verdicts, states, choices)
 
 
 def pass_inputs(trees: Sequence[Tree], lengths: Sequence[int], start: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -205,12 +227,6 @@ def pass_inputs(trees: Sequence[Tree], lengths: Sequence[int], start: int) -> tu
     return tokens, positions, mask
 
 
-def _verdict(tree: Tree, logits: Tensor, config: plain.Config, generator: torch.Generator | None) -> Verdict:
-    if config.temperature == 0:
-        return verify_greedy(tree, logits.argmax(-1))
-    return verify(tree, plain.next_token_probs(logits, config), generator)
-
-
 def _keep(cache: Movable, start: int, paths: list[list[int]], lengths: Sequence[int]) -> None:
     """Move each row's accepted nodes behind what the row holds, and drop the others."""
     longest = max(map(len, paths))
@@ -226,11 +242,14 @@ def _keep(cache: Movable, start: int, paths: list[list[int]], lengths: Sequence[
     cache.crop(max(length + len(path) for path, length in zip(paths, lengths, strict=True)))
 
 
-def _commit(row: _Row, tree: Tree, verdict: Verdict, states: Tensor | None) -> None:
-    accepted = tree.tokens[verdict.path[1:]]
-    row.tokens = torch.cat([row.tokens, accepted, torch.tensor([verdict.token])])
-    if states is not None:
-        row.states.append(states)
+def _commit(row: _Row, tree: Tree, passed: Passed, at: int) -> None:
+    """Add what was accepted and the target's own token; keep what the row's drafter needs of the pass."""
+    verdict = passed.verdicts[at]
+    row.tokens = torch.cat([row.tokens, tree.tokens[verdict.path[1:]], torch.tensor([verdict.token])])
+    if "states" in row.needs:
+        row.states.append(passed.states[at, verdict.path])
+    if "judged" in row.needs:
+        row.judged = Judged(tree, passed.choices[at, : len(tree.parents)])
 
 
 def _is_done(row: _Row, new_tokens: int, stop_token: int | None) -> bool:

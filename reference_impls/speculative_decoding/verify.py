@@ -66,6 +66,8 @@ def _try_children(tree: Tree, node: int, p: Tensor, generator: torch.Generator |
     for child in tree.children[node]:
         token = tree.tokens[child]
         guess = torch.zeros_like(p).scatter(0, token.to(p.device), 1.0) if q is None else q
+        if guess[token] == 0:
+            continue  # made twice: it was judged the first time
         if float(torch.rand((), generator=generator, device=p.device)) * guess[token] < p[token]:
             return child, p
         p = residual(p, guess)

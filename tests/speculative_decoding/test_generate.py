@@ -73,7 +73,7 @@ def test_stop_token_ends_a_row():
 
 def test_the_tree_pass_scores_each_path_as_if_it_were_alone():
     model, prompt = target(), some_tokens(1, 6, vocab=32)
-    tree = Random(32, nodes=12).propose(Context(prompt[0], None, plain.GREEDY, 9))
+    tree = Random(32, nodes=12).propose(Context(prompt[0], plain.GREEDY, 9))
     cache = model.new_cache(1, 40)
     model(prompt[:, :-1], cache)
     tokens, positions, mask = pass_inputs([tree], [5], cache.length)
@@ -92,13 +92,13 @@ def test_what_stays_in_the_cache_is_what_was_accepted():
     tokens = torch.tensor([int(prompt[0, -1]), int(wrong[0]), int(right[0]), int(wrong[1]), int(right[1])])
     cache = model.new_cache(1, 40)
     model(prompt[:, :-1], cache)
-    verdicts, states = judge(model, cache, [Tree(tokens, (-1, 0, 0, 2, 2))], [5], plain.GREEDY)
-    assert verdicts[0].path == [0, 2, 4]
+    passed = judge(model, cache, [Tree(tokens, (-1, 0, 0, 2, 2))], [5], plain.GREEDY)
+    assert passed.verdicts[0].path == [0, 2, 4]
     fresh = model.new_cache(1, 40)
     expected = model.hidden_states(torch.cat([prompt, right[None, :2]], 1), fresh)
     assert cache.length == 8
     assert torch.allclose(cache.storage[..., :8, :], fresh.storage[..., :8, :], atol=1e-12)
-    assert torch.allclose(states[0], expected[0, 5:], atol=1e-12)
+    assert torch.allclose(passed.states[0, [0, 2, 4]], expected[0, 5:], atol=1e-12)
 
 
 def test_sampled_output_depends_on_the_generator_alone():

@@ -1,0 +1,49 @@
+"""One drafter of every module, for the random models of these tests."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+import torch
+
+import reference_impls.speculative_decoding as family
+from reference_impls.models import generate as plain
+from reference_impls.models.decoder import Decoder
+from reference_impls.speculative_decoding import (
+    Drafter,
+    draft_model,
+    lookahead,
+    oracle,
+    prompt_lookup,
+    retrieval,
+    self_speculative,
+    token_tree,
+)
+from tests.speculative_decoding.conftest import near, some_tokens
+
+MAKERS: dict[str, Callable[[Decoder, torch.Tensor], Drafter]] = {
+    "draft_model": lambda target, prompt: draft_model.Drafter(near(target, 0.1)),
+    "lookahead": lambda target, prompt: lookahead.Drafter(lookahead.Config(vocab=32)),
+    "oracle": lambda target, prompt: oracle.Drafter(known(target, prompt), oracle.Config(0.7, vocab=32)),
+    "prompt_lookup": lambda target, prompt: prompt_lookup.Drafter(),
+    "retrieval": lambda target, prompt: retrieval.Drafter(
+        some_tokens(2000, vocab=32).tolist(), retrieval.Config(min_ngram=1)
+    ),
+    "self_speculative": lambda target, prompt: self_speculative.Drafter(target, self_speculative.exit_at(1)),
+    "token_tree": lambda target, prompt: token_tree.Drafter(near(target, 0.1), token_tree.fixed_shape((3, 2, 1))),
+}
+
+
+def known(target: Decoder, prompt: torch.Tensor) -> list[int]:
+    return [*prompt.tolist(), *plain.generate(target, prompt[None], 60)[0].tolist()]
+
+
+def modules() -> dict[str, Any]:
+    """Every drafter of the family, found by walking the package."""
+    found = {one.name: import_module(f"{family.__name__}.{one.name}") for one in iter_modules(family.__path__)}
+    return {
+        name: module
+        for name, module in found.items()
+        if getattr(getattr(module, "Drafter", None), "__module__", "") == module.__name__
+    }
