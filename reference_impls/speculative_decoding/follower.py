@@ -44,26 +44,56 @@ def _common(first: Sequence[int], second: Sequence[int]) -> int:
 class TreeFollower(Follower):
     """A follower that also guesses trees: branches share one cache, and a mask keeps them apart (no swaps)."""
 
+    def __init__(self, model: Decoder) -> None:
+        super().__init__(model)
+        self._forget_nodes()
+
+    def _forget_nodes(self) -> None:
+        self.tokens: list[int] = []  # of node 1 on; the root is the last committed token
+        self.parents: list[int] = []
+        self.seen: list[Tensor] = []  # for each node a mask over the nodes so far
+
     def begin(self, tokens: Sequence[int]) -> Tensor:
-        """Take up the committed tokens and forget every branch. -> (vocab,), the scores after the root."""
-        self.nodes: list[Tensor] = []  # a mask over the nodes so far, for each node
+        """Take up the committed tokens, those among the guesses with their keys and values; forget every other branch.
+
+        -> (vocab,), the scores after the root
+        """
+        base = len(self.held)
+        if self.tokens and list(tokens[:base]) == self.held:
+            kept = self._along(tokens[base:])
+            slots = torch.tensor([[base + node - 1 for node in kept]], dtype=torch.long)
+            self.cache.move(slots, base + torch.arange(len(kept))[None])
+            self.held += [self.tokens[node - 1] for node in kept]
+        self._forget_nodes()
         return self.advance(tokens)
+
+    def _along(self, committed: Sequence[int]) -> list[int]:
+        """The nodes that the committed tokens follow from the root on."""
+        path = [0]
+        for token in committed:
+            children = [at for at, parent in enumerate(self.parents, 1) if parent == path[-1]]
+            agreeing = [child for child in children if self.tokens[child - 1] == token]
+            if not agreeing:
+                break
+            path.append(agreeing[0])
+        return path[1:]
 
     def extend(self, tokens: Sequence[int], parents: Sequence[int], depths: Sequence[int]) -> Tensor:
         """Score new nodes in one pass; nodes are numbered in the order they come, the root is 0.
 
         parents: earlier nodes; depths: from the root, which has 0 -> (new, vocab)
         """
-        base, known, new = len(self.held), len(self.nodes), len(tokens)
+        base, known, new = len(self.held), len(self.tokens), len(tokens)
         for at, parent in enumerate(parents):
             seen = torch.zeros(known + new, dtype=torch.bool)
             if parent:
-                above = self.nodes[parent - 1]
-                seen[: len(above)] |= above
+                seen[: len(self.seen[parent - 1])] |= self.seen[parent - 1]
             seen[known + at] = True
-            self.nodes.append(seen)
+            self.seen.append(seen)
+        self.tokens += tokens
+        self.parents += parents
         mask = torch.ones(new, base + known + new, dtype=torch.bool)
-        mask[:, base:] = torch.stack(self.nodes[known:])
+        mask[:, base:] = torch.stack(self.seen[known:])
         device = self.model.embedding.weight.device
         positions = torch.tensor(depths, device=device) + base - 1
         inputs = torch.tensor([[*tokens]], device=device)

@@ -13,6 +13,7 @@ from reference_impls.models.decoder import Decoder
 from reference_impls.speculative_decoding import (
     Drafter,
     draft_model,
+    llmcad,
     lookahead,
     oracle,
     prompt_lookup,
@@ -24,6 +25,7 @@ from tests.speculative_decoding.conftest import near, some_tokens
 
 MAKERS: dict[str, Callable[[Decoder, torch.Tensor], Drafter]] = {
     "draft_model": lambda target, prompt: draft_model.Drafter(near(target, 0.1)),
+    "llmcad": lambda target, prompt: llmcad.Drafter(near(target, 0.1)),
     "lookahead": lambda target, prompt: lookahead.Drafter(lookahead.Config(vocab=32)),
     "oracle": lambda target, prompt: oracle.Drafter(known(target, prompt), oracle.Config(0.7, vocab=32)),
     "prompt_lookup": lambda target, prompt: prompt_lookup.Drafter(),
