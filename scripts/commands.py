@@ -164,6 +164,41 @@ def build(
     console.print(f"public/ holds {records:,} pages from records and {prose} from prose")
 
 
+@app.command()
+def plan(
+    model: Annotated[str, typer.Argument(help="A model of the table; without one, all names are listed.")] = "",
+    machine: Annotated[str, typer.Argument(help="A machine of the table, or one that runs were recorded on.")] = "",
+    context: Annotated[int, typer.Option(min=1, help="Tokens a sequence, those still to come included.")] = 4096,
+    batch: Annotated[int, typer.Option(min=1, help="Sequences decoded together.")] = 1,
+    weights: Annotated[str, typer.Option(help="How weights are stored.")] = "bf16",
+    kv: Annotated[str, typer.Option(help="How the cache is stored.")] = "bf16",
+    offload: Annotated[bool, typer.Option("--offload", help="Stream weights that do not fit from the host.")] = False,
+    gamma: Annotated[int, typer.Option(min=0, max=64, help="Tokens drafted ahead; 0: no speculation.")] = 0,
+    acceptance: Annotated[float, typer.Option(min=0, max=1, help="Chance that a draft is accepted.")] = 0.7,
+    draft_cost: Annotated[float, typer.Option(min=0, max=10, help="A draft's step over the model's, in time.")] = 0.1,
+    as_json: Json = False,
+    root: Root = HERE,
+) -> None:
+    """Say whether a model fits a machine, and how fast it can be at most."""
+    from reference_impls.cost_model import Settings, TableError
+    from scripts import plan as planning
+
+    tables, error = planning.tables_with_results(root)
+    if not model:
+        Console().print(planning.listing(tables))
+        return
+    settings = Settings(context, batch, offload, gamma, acceptance, draft_cost)
+    try:
+        found = planning.answer(tables, error, planning.Asked(model, machine, weights, kv, settings))
+    except TableError as problem:
+        console.print(f"[red]{problem}[/]")
+        raise typer.Exit(2) from None
+    if as_json:
+        print(json.dumps(planning.as_json(found), indent=2))  # noqa: T201
+    else:
+        Console(highlight=False).print(planning.report(found))
+
+
 @app.command("site-speed")
 def site_speed(
     entries: Annotated[str, typer.Option(help='Sizes to measure; "real" is this checkout.')] = "1000,real,10000",
@@ -203,6 +238,34 @@ def links(as_json: Json = False, root: Root = HERE) -> None:
         raise typer.Exit(2)
     problems = check_links(public, read_site_url(root))
     _report(problems, as_json, {"pages": sum(1 for _ in public.rglob("*.html"))})
+
+
+@app.command()
+def lighthouse(
+    pages: Annotated[list[str] | None, typer.Argument(help="Paths from the site's root.")] = None,
+    form: Annotated[list[str] | None, typer.Option(help="mobile or desktop; both by default.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores here.")] = None,
+    root: Root = HERE,
+) -> None:
+    """Judge pages of the built site by Lighthouse, which is installed into build/ on the first run."""
+    from scripts.lighthouse import CATEGORIES, GOAL, PAGES, LighthouseError, judge, write_verdicts
+    from scripts.node import NodeError
+
+    verdicts = []
+    try:
+        for verdict in judge(root, tuple(pages or PAGES), tuple(form or ("mobile", "desktop"))):
+            verdicts.append(verdict)
+            scores = "  ".join(f"{name} {verdict.scores[name]:3}" for name in CATEGORIES)
+            print(f"{verdict.page or 'home':60} {verdict.form:8} {scores}")  # noqa: T201
+            for audit in verdict.lost:
+                console.print(f"    {audit}", markup=False)
+    except (LighthouseError, NodeError) as error:
+        console.print(f"[red]{error}[/]")
+        raise typer.Exit(2) from None
+    write_verdicts(json_file or root / "build" / "lighthouse.json", verdicts)
+    if not all(verdict.passed for verdict in verdicts):
+        console.print(f"[red]the goal is {GOAL} in every category[/]")
+        raise typer.Exit(1)
 
 
 @app.command()

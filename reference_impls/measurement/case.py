@@ -14,6 +14,10 @@ Step = Callable[[], float | None]
 """One repetition. A timed case's step does the work and returns nothing; another returns the measured value."""
 
 
+class NotInstalledError(Exception):
+    """Raised by `prepare` for a program or file that is not here; the message names it and how to get it."""
+
+
 @dataclass(frozen=True)
 class Ceilings:
     """What the machine can do at most, measured in the same run; None where it was not measured."""
@@ -49,6 +53,8 @@ class Implementation:
     role: the method under test, the baseline it is compared with, or a peer that people use.
     effect: simulated (fake-quantised, masked), packed (bytes really saved) or kernel (time really saved).
     needs: packages that must be importable; where one is missing, the implementation is recorded as not installed.
+    module: the module of reference_impls/<family>/ that it exercises ("gptq"), where <family> is the case's suite;
+        None for a baseline or peer that runs none of this package's code.
     """
 
     name: str
@@ -59,6 +65,7 @@ class Implementation:
     quality: Callable[[Workload, str], Quality] | None = None
     limit: Callable[[Workload, Ceilings], Limit | None] | None = None
     note: str = ""
+    module: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,8 @@ class Case:
     amount: what one timed step produces (tokens, bytes), for metrics that are rates; None where the step returns the
         value itself, or where the metric is the step's time.
     timed: whether the bench takes the time of a step.
+    trials: how often the step of a case that is not timed is called; each call is a trial of its own seed, or a run of
+        its own, and one sample.
     no_limit: why no physical limit is given, where none of the implementations has one.
     devices: where it can run.
     """
@@ -82,6 +91,7 @@ class Case:
     lossy: bool = False
     no_limit: str = ""
     devices: tuple[str, ...] = ("cpu", "cuda")
+    trials: int = 1
 
     def __post_init__(self) -> None:
         roles = [one.role for one in self.implementations]
@@ -90,6 +100,8 @@ class Case:
         names = [one.name for one in self.implementations]
         if len(set(names)) < len(names):
             raise ValueError(f"case {self.id}: implementations must differ in name, got {names}")
+        if self.trials < 1 or (self.timed and self.trials > 1):
+            raise ValueError(f"case {self.id}: trials must be at least 1, and 1 where timed, got {self.trials}")
         if not self.no_limit and not any(one.limit for one in self.implementations):
             raise ValueError(f"case {self.id}: give a limit, or say in no_limit why there is none")
         if self.lossy and not any(one.quality for one in self.implementations if one.role == "method"):

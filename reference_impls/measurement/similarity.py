@@ -51,7 +51,7 @@ def similarity(one: ArrayLike, other: ArrayLike) -> float:
     p, q = kernel_density(p_samples, at), kernel_density(q_samples, at)
     if (p == 0).any() or (q == 0).any():
         return 0.0
-    both_ways = float(((p - q) * np.log2(p / q)).sum() * cell)  # KL(P||Q) + KL(Q||P) in one sum
+    both_ways = float(((p - q) * (np.log2(p) - np.log2(q))).sum() * cell)  # KL(P||Q) + KL(Q||P) in one sum
     return float(2**-both_ways)
 
 

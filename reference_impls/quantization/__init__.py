@@ -59,7 +59,9 @@ class Method(Protocol):
 
 def methods() -> dict[str, Method]:
     """Every method of the family by module name, found by walking the package."""
-    names = [found.name for found in iter_modules(__path__) if not found.name.endswith("_triton")]  # kernels
+    others = ("bench", "peer")  # what measures the methods, beside the kernels
+    found = [one.name for one in iter_modules(__path__)]
+    names = [name for name in found if not name.startswith(others) and not name.endswith("_triton")]
     modules = {name: import_module(f"{__name__}.{name}") for name in names}
     is_method = ("Config", "quantize", "dequantize")
     return {

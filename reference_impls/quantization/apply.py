@@ -5,7 +5,7 @@ values of the method, weights still in floating point: shows quality, saves noth
 dequantized at every call), `kernel` (multiplied by a kernel made for the packed weight).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from fnmatch import fnmatch
 from typing import Any, Literal
@@ -64,14 +64,15 @@ def quantize_model(
     model: nn.Module,
     method: Method | str,
     config: Any,
-    calibration: Calibration | None = None,
+    calibration: Calibration | Mapping[str, LayerStats] | None = None,
     skip: tuple[str, ...] = SKIP,
     effect: Effect = "simulated",
     path: str | None = None,
 ) -> nn.Module:
     """A copy of the model whose linear layers went through the method.
 
-    method: a module of this package or its name; config: its Config; path: for effect "kernel", one of matmul.PATHS.
+    method: a module of this package or its name; config: its Config; path: for effect "kernel", one of matmul.PATHS;
+    calibration: how to run the model, or what `calibration.collect` saw of it before, by the names of the layers.
     """
     method = _find_method(method)
     needs: tuple[str, ...] = getattr(method, "NEEDS", ())
@@ -90,6 +91,8 @@ def quantize_model(
 
     if calibration is None or not needs:
         replace(list(layers), {})
+    elif not isinstance(calibration, Calibration):
+        replace(list(layers), dict(calibration))
     elif calibration.sequential:
         _replace_in_order(result, layers, calibration, "hessian" in needs, replace)
     else:

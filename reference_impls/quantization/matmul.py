@@ -88,6 +88,32 @@ def _fbgemm_int8(weight: PackedWeight) -> Product:
     return product
 
 
+def _onednn_obstacle(weight: PackedWeight) -> str | None:
+    if not torch.backends.mkldnn.is_available():
+        return "needs torch built with oneDNN (torch.backends.mkldnn)"
+    if not (torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported()):
+        return "needs a CPU with VNNI or AMX: without them its sums of 8-bit products overflow"
+    return _int8_obstacle(weight, needs_symmetric=True)
+
+
+def _onednn_int8(weight: PackedWeight) -> Product:
+    """Each row of inputs has its own scale: the kernel sums with scale 1, and rows are scaled afterwards."""
+    codes = (weight.codes.to(torch.int16) - 128).to(torch.int8)
+    held, scale = torch.ops.onednn.qlinear_prepack(codes, None), _row_scale(weight).float()
+    zeros = torch.zeros(len(scale), dtype=torch.int32)
+
+    def product(inputs: Tensor) -> Tensor:
+        wide = inputs.float()
+        step = (wide.abs().amax(1, keepdim=True) / 127).clamp(min=torch.finfo(torch.float32).tiny)
+        rounded = (wide / step).round().to(torch.int8)
+        out: Tensor = torch.ops.onednn.qlinear_pointwise(
+            rounded, 1.0, 0, held, scale, zeros, None, 1.0, 0, torch.float32, "none", [], ""
+        )
+        return out.mul_(step).to(inputs.dtype)
+
+    return product
+
+
 def _aten_int4_obstacle(weight: PackedWeight) -> str | None:
     if weight.codes.device.type != "cpu":
         return f"runs on the CPU only, the weight is on {weight.codes.device}"
@@ -124,6 +150,7 @@ PATHS = {
     "aten_int4": Path(_aten_int4_obstacle, _aten_int4),
     "triton": Path(partial(_triton, "obstacle"), partial(_triton, "prepare")),
     "fbgemm_int8": Path(_fbgemm_obstacle, _fbgemm_int8, rounds_activations=True),
+    "onednn_int8": Path(_onednn_obstacle, _onednn_int8, rounds_activations=True),
     "triton_w8a8": Path(partial(_triton, "obstacle_w8a8"), partial(_triton, "prepare_w8a8"), rounds_activations=True),
 }
 

@@ -8,6 +8,7 @@ python -m scripts.bench --verify quantization/int8-decode
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -17,10 +18,10 @@ import torch
 
 import reference_impls
 from reference_impls.measurement.case import Case
-from scripts.bench.ceilings import measure_ceilings
+from scripts.bench.ceilings import larger, measure_ceilings
 from scripts.bench.machine import code_facts, machine_facts
 from scripts.bench.record import Journal, RunHead, write_run
-from scripts.bench.runner import Budget, find, run_case
+from scripts.bench.runner import Budget, find, run_case, with_limits
 from scripts.bench.verify import verify
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     budget = Budget(max_seconds=arguments.seconds, seed=arguments.seed)
     if arguments.verify:
-        return verify(ROOT, chosen, arguments.device, budget, _say)
+        return verify(arguments.root, chosen, arguments.device, budget, _say)
     for suite in dict.fromkeys(case.id.partition("/")[0] for case in chosen):
         _run_suite(suite, [case for case in chosen if case.id.startswith(suite + "/")], arguments, budget)
     return 0
@@ -64,7 +65,7 @@ def _run_suite(suite: str, cases: list[Case], arguments: argparse.Namespace, bud
     _say(f"{suite}: measuring what this machine can do at most")
     ceilings = measure_ceilings(arguments.device)
     head = RunHead(suite, command.strip(), _now(), code_facts(ROOT), machine, ceilings)
-    journal = Journal(ROOT / "build" / "bench" / f"{machine['name']}-{suite}.jsonl", head)
+    journal = Journal(arguments.root / "build" / "bench" / f"{machine['name']}-{suite}.jsonl", head)
     for number, case in enumerate(cases, 1):
         if case.id in journal.finished:
             _say(f"{case.id}: finished before, kept")
@@ -72,9 +73,12 @@ def _run_suite(suite: str, cases: list[Case], arguments: argparse.Namespace, bud
         left = (len(cases) - number + 1) * budget.max_seconds / 60
         _say(f"[{number}/{len(cases)}] {case.id}; at most {left:.0f} min left")
         journal.add(case.id, run_case(case, arguments.device, journal.head.ceilings, budget, _say))
-    path = write_run(ROOT, journal.head, _now(), [journal.finished[case.id] for case in cases])
+    _say(f"{suite}: measuring again what this machine can do at most")
+    ceilings = larger(journal.head.ceilings, measure_ceilings(arguments.device))
+    results = [with_limits(case, journal.finished[case.id], ceilings) for case in cases]
+    path = write_run(arguments.root, replace(journal.head, ceilings=ceilings), _now(), results)
     journal.path.unlink()
-    _say(f"wrote {path.relative_to(ROOT)}")
+    _say(f"wrote {path.relative_to(arguments.root)}")
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -86,6 +90,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="of torch; more are unsteady on busy machines")
     parser.add_argument("--seconds", type=float, default=Budget.max_seconds, help="at most, for one case")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--root", type=Path, default=ROOT, help="where results/ and build/ are; this checkout")
     return parser.parse_args(argv)
 
 

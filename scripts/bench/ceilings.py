@@ -1,21 +1,29 @@
 """What the machine can do at most, measured in the run that the ceilings are for.
 
-Each figure is the best of several repetitions: a ceiling is what is possible, not what is typical.
+Each figure is the best of several repetitions: a ceiling is what is possible, not what is typical. What other
+tenants of a machine leave of it changes within minutes, so the bench measures before and after a run and keeps the
+`larger` of both.
 """
 
 import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import fields
+from itertools import cycle
 
 import torch
 
 from reference_impls.measurement.case import Ceilings
 
-REPEATS = 7
-COPY_BYTES = {"cpu": 256 << 20, "cuda": 2 << 30}
+REPEATS = 9
+COPY_BYTES = {"cpu": 512 << 20, "cuda": 2 << 30}
+"""More than caches keep: where the last-level cache is large, 64 MB read twice come at twice the speed of memory."""
 MATMUL_SIDE = {"cpu": 1024, "cuda": 8192}
-DTYPES = {"cpu": (torch.float32, torch.bfloat16), "cuda": (torch.float32, torch.float16, torch.bfloat16)}
+DTYPES = {
+    "cpu": (torch.float32, torch.bfloat16, torch.int8),
+    "cuda": (torch.float32, torch.float16, torch.bfloat16, torch.int8),
+}
 DISK_BYTES = 128 << 20
 
 
@@ -28,6 +36,21 @@ def measure_ceilings(device: str) -> Ceilings:
         host_to_device_bytes_per_s=_link() if device == "cuda" else None,
         disk_read_bytes_per_s=_disk(),
     )
+
+
+def larger(one: Ceilings, other: Ceilings) -> Ceilings:
+    """Field by field the larger of two measurements; a field that one of them lacks comes from the other."""
+    rates = {name: value for part in (one, other) for name, value in (part.matmul_flops_per_s or {}).items()}
+    for part in (one, other):
+        rates = {name: max(value, (part.matmul_flops_per_s or {}).get(name, value)) for name, value in rates.items()}
+    single = {
+        field.name: max(
+            (v for v in (getattr(one, field.name), getattr(other, field.name)) if v is not None), default=None
+        )
+        for field in fields(Ceilings)
+        if field.name != "matmul_flops_per_s"
+    }
+    return Ceilings(matmul_flops_per_s=rates or None, **single)
 
 
 def _best(step: Callable[[], object], device: str) -> float:
@@ -51,19 +74,22 @@ def _copy(device: str) -> float:
 def _read(device: str) -> float:
     """Reading alone, which is what a matrix-vector product does to its weights; by the fastest of three ways to do it.
 
-    One of them is that product itself, with as many bytes as a layer has: no way to read may beat its own ceiling.
+    One of them is that product itself, over one matrix after the other as cases do it (`rotating` in
+    reference_impls/quantization/bench_linear.py): no way to read may beat its own ceiling.
     """
     source = torch.ones(COPY_BYTES[device] // 4, device=device)
-    matrix, vector = torch.ones(4096, 4096, device=device), torch.ones(1, 4096, device=device)
+    vector, matrices = torch.ones(1, 4096, device=device), source.view(-1, 4096, 4096)
+    turns = cycle(matrices)
     rates = [source.nbytes / _best(step, device) for step in (source.sum, lambda: source @ source)]
-    return max(*rates, matrix.nbytes / _best(lambda: torch.nn.functional.linear(vector, matrix), device))
+    return max(*rates, matrices[0].nbytes / _best(lambda: torch.nn.functional.linear(vector, next(turns)), device))
 
 
 def _matmul(device: str, dtype: torch.dtype) -> float:
     side = MATMUL_SIDE[device]
     a = torch.ones(side, side, device=device, dtype=dtype)
     b = torch.ones(side, side, device=device, dtype=dtype)
-    return 2 * side**3 / _best(lambda: a @ b, device)
+    multiply = torch._int_mm if dtype == torch.int8 else torch.matmul
+    return 2 * side**3 / _best(lambda: multiply(a, b), device)
 
 
 def _link() -> float:

@@ -77,7 +77,7 @@ class Journal:
 def write_run(root: Path, head: RunHead, finished: str, results: list[CaseResult]) -> Path:
     """Write results/<machine>/<suite>.json whole; -> its path.
 
-    A run of fewer cases than are recorded there does not replace them: it goes to build/bench/ instead.
+    A run that measured nothing, or fewer cases than are recorded there, goes to build/bench/ instead.
     """
     machine = {name: value for name, value in head.machine.items() if value is not None}
     run: dict[str, Any] = {
@@ -93,7 +93,8 @@ def write_run(root: Path, head: RunHead, finished: str, results: list[CaseResult
         "unavailable": [one for result in results for one in result.unavailable],
     }
     path = root / "results" / str(machine["name"]) / f"{head.suite}.json"
-    if not _cases_in(path) <= {one["case"] for one in run["measurements"]}:
+    measured = {one["case"] for one in run["measurements"]}
+    if not measured or not _cases_in(path) <= measured:
         path = root / "build" / "bench" / f"{machine['name']}-{head.suite}.json"
     write_atomically(path, json.dumps(run, indent=1, allow_nan=False) + "\n")
     return path

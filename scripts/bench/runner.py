@@ -13,7 +13,15 @@ import numpy as np
 import torch
 
 from reference_impls.measurement import warmup
-from reference_impls.measurement.case import Case, Ceilings, Implementation, Step
+from reference_impls.measurement.case import (
+    Case,
+    Ceilings,
+    Implementation,
+    Limit,
+    NotInstalledError,
+    Step,
+    Workload,
+)
 from reference_impls.measurement.paired import Config as RatioConfig
 from reference_impls.measurement.paired import ratio_cis
 from reference_impls.measurement.superflow import Config as RuleConfig
@@ -68,7 +76,7 @@ def run_case(
     if not any(one.implementation.role == "baseline" for one in contestants):
         result.unavailable.append({"case": case.id, "implementation": "*", "reason": "the baseline could not run"})
         return result
-    reason = _rounds(case, contestants, device, budget, say) if case.timed else _values(contestants)
+    reason = _rounds(case, contestants, device, budget, say) if case.timed else _values(case, contestants, device)
     slowed = throttled(device)
     for one in contestants:
         result.measurements.append(_record(case, one, device, ceilings, reason, slowed, budget))
@@ -85,6 +93,8 @@ def _prepare(
         try:
             step = one.prepare(case.workload, device)
             first = _sample(case, step, device)
+        except NotInstalledError as error:
+            reason = f"not installed: {error}"
         except Exception as error:  # noqa: BLE001 a peer may fail in any way; the others must still be measured
             reason = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
         else:
@@ -104,11 +114,14 @@ def _sample(case: Case, step: Step, device: str) -> float:
     return value
 
 
-def _values(contestants: list[Contestant]) -> str:
-    """Values such as perplexity or bytes are exact for their seed: the first evaluation is the sample."""
+def _values(case: Case, contestants: list[Contestant], device: str) -> str:
+    """Values such as perplexity or bytes are exact for their seed: the first evaluation is the sample.
+
+    A case of several trials has as many samples; their number is fixed beforehand, so it depends on none of them.
+    """
     for one in contestants:
-        one.samples = [one.first]
-    return "deterministic"
+        one.samples = [one.first, *(_sample(case, one.step, device) for _ in range(case.trials - 1))]
+    return "deterministic" if case.trials == 1 else "trials"
 
 
 def _rounds(case: Case, contestants: list[Contestant], device: str, budget: Budget, say: Callable[[str], None]) -> str:
@@ -161,17 +174,33 @@ def _ratios_known(contestants: list[Contestant], budget: Budget) -> bool:
     return all(ratio.relative_error < budget.ratio_error for ratio in ratios)
 
 
+def with_limits(case: Case, result: CaseResult, ceilings: Ceilings) -> CaseResult:
+    """The same result with its limits computed anew, for ceilings that were measured again at the end of a run."""
+    formulas = {one.name: one.limit for one in case.implementations}
+    measurements = [
+        item | {"limit": _limit(case, formulas[item["implementation"]], ceilings)} for item in result.measurements
+    ]
+    return CaseResult(measurements, result.unavailable)
+
+
+def _limit(
+    case: Case, formula: Callable[[Workload, Ceilings], Limit | None] | None, ceilings: Ceilings
+) -> dict[str, Any] | None:
+    limit = formula(case.workload, ceilings) if formula else None
+    return {"value": limit.value, "formula": limit.formula} if limit else None
+
+
 def _record(
     case: Case, one: Contestant, device: str, ceilings: Ceilings, reason: str, slowed: bool, budget: Budget
 ) -> dict[str, Any]:
     metric, contestant = METRICS[case.metric], one.implementation
-    limit = contestant.limit(case.workload, ceilings) if contestant.limit else None
     quality = contestant.quality(case.workload, device) if contestant.quality else None
     return {
         "case": case.id,
         "implementation": contestant.name,
         "role": contestant.role,
         "effect": contestant.effect,
+        "module": contestant.module,
         "workload": dict(case.workload),
         "metric": case.metric,
         "unit": metric.unit,
@@ -180,10 +209,10 @@ def _record(
         "first": case.amount / one.first if case.timed and case.amount else one.first,
         "warmup": one.warmup,
         "rounds": len(one.samples),
-        "converged": reason in ("converged", "deterministic"),
+        "converged": reason in ("converged", "deterministic", "trials"),
         "stop_reason": reason,
         "seed": budget.seed,
-        "limit": {"value": limit.value, "formula": limit.formula} if limit else None,
+        "limit": _limit(case, contestant.limit, ceilings),
         "no_limit": case.no_limit or None,
         "quality": {"metric": quality.metric, "value": quality.value} if quality else None,
         "energy_j": sum(one.joules) / len(one.joules) if one.joules else None,

@@ -3,11 +3,12 @@
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, combinations
 from posixpath import dirname, join, normpath
 
 from scripts.catalogue.load import Catalogue, Entry, Page
+from scripts.catalogue.model import Claim, Run, Trial
 from scripts.catalogue.problems import Problem
 from scripts.catalogue.text_rules import SLUG, check_url
 from scripts.catalogue.vocabulary import AREAS
@@ -29,6 +30,7 @@ def cross_check(catalogue: Catalogue) -> Iterator[Problem]:
         yield from _check_place(entry)
         yield from _check_years(entry)
         yield from _check_references(entry, catalogue)
+        yield from _check_tests(entry, catalogue)
     yield from _repeated(catalogue, "preprint.arxiv", lambda entry: entry.paper.arxiv)
     yield from _repeated(catalogue, "published.doi", lambda entry: (entry.paper.doi or "").casefold() or None)
     yield from _similar_titles(catalogue)
@@ -85,6 +87,31 @@ def nearest_slug(slug: str, catalogue: Catalogue) -> str:
     last = slug.rpartition("/")[2]
     ranked = sorted(catalogue.pages, key=lambda known: (last not in known, abs(len(known) - len(slug))))
     return ranked[0] if ranked else "the name of a page"
+
+
+def _check_tests(entry: Entry, catalogue: Catalogue) -> Iterator[Problem]:
+    """A claim's test names what its case measures. A case that nobody has run yet may be named."""
+    for at, claim in enumerate(entry.paper.claims):
+        if claim.test is not None:
+            yield from _check_test(entry, f"claims.{at}.test", claim, claim.test, catalogue.runs.values())
+
+
+def _check_test(entry: Entry, field: str, claim: Claim, test: Trial, runs: Iterable[Run]) -> Iterator[Problem]:
+    if test.metric not in (None, claim.metric):
+        yield _at(entry, f"{field}.metric", f"is {test.metric}, the claim's is {claim.metric}", "test what is claimed")
+    found = [one for run in runs for one in run.measurements if one.case == test.case]
+    if not found:
+        return
+    absent = {one.implementation for run in runs for one in run.unavailable if one.case == test.case}
+    known = sorted({one.implementation for one in found} | absent)
+    for part, name in (("implementation", test.implementation), ("against", test.against)):
+        if name not in (None, *known):
+            yield _at(entry, f"{field}.{part}", f'"{name}" is not in {test.case}', f"it has {', '.join(known)}")
+    quality = {one.quality.metric for one in found if one.quality}
+    measured = quality if test.metric else {one.metric for one in found}
+    if claim.metric not in measured:
+        hint = f"it measures {', '.join(sorted(measured))}" + ("; see test.metric" if claim.metric in quality else "")
+        yield _at(entry, f"{field}.case", f"{test.case} does not measure {claim.metric}", hint)
 
 
 def _repeated(catalogue: Catalogue, field: str, identify: Callable[[Entry], str | None]) -> Iterator[Problem]:

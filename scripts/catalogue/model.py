@@ -119,6 +119,19 @@ class Correction(Record):
     was: Line | None = Field(default=None, description="the wrong value")
 
 
+class Trial(Record):
+    """Which recorded measurement tests a claim, and how its setting differs from the claim's."""
+
+    case: Line = Field(description="id of the benchmark case, as `python -m scripts.bench --list` names it")
+    implementation: Line = Field(description="name of the method in that case")
+    against: Line | None = Field(default=None, description="what it is compared with; the case's baseline by default")
+    metric: MetricName | None = Field(
+        default=None, description="set where the figure is the measurement's quality and not its samples"
+    )
+    comparable: bool = Field(description="whether the setting is close enough to confirm or refute the figure itself")
+    differs: Line = Field(description="how our setting differs, in words")
+
+
 class Claim(Record):
     """One figure that a source asserts, typed so that a measurement can stand beside it."""
 
@@ -135,7 +148,7 @@ class Claim(Record):
     where: Line = Field(description="place in the source: abstract, section 5.2, table 4")
     seen: Seen = Field(description="how the figure came to us")
     disagrees_with: list[Key] = Field(default=[], description="ids of claims of this entry that state it differently")
-    case: Line | None = Field(default=None, description="benchmark case that tests it; absent = untested")
+    test: Trial | None = Field(default=None, description="the measurement that tests it; absent = untested")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -281,6 +294,9 @@ class Measurement(Record):
     implementation: Line
     role: Annotated[str, Field(pattern="^(method|baseline|peer)$")]
     effect: Annotated[str, Field(pattern="^(simulated|packed|kernel)$")]
+    module: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")] | None = Field(
+        default=None, description="module of reference_impls/<suite>/ that was exercised; baselines and peers have none"
+    )
     workload: dict[str, str | int | float | bool | None]
     metric: MetricName
     unit: Line

@@ -88,6 +88,8 @@ METRICS: dict[str, Metric] = {
     "gpu_memory_used": Metric("GPU memory in use", "%", "higher"),
     "gpu_utilisation": Metric("GPU utilisation (any kernel resident)", "%", "higher"),
     "gpus_managed": Metric("GPUs managed", "GPUs", "higher"),
+    "independent_accuracy": Metric("accuracy of the sample at the stop against runs it did not see", "%", "higher"),
+    "interval_coverage": Metric("stated 95 % intervals that hold the true percentile at the stop", "%", "higher"),
     "jct": Metric("mean job completion time", "s", "lower"),
     "jct_tail": Metric("tail job completion time", "s", "lower"),
     "kv_bytes": Metric("key-value cache size", "B", "lower"),
@@ -105,6 +107,7 @@ METRICS: dict[str, Metric] = {
     "quantize_time": Metric("time to apply the method", "s", "lower"),
     "queueing_share": Metric("share of latency spent waiting", "%", "lower"),
     "range_ratio": Metric("spread of repeated runs, (max - min) / min", "%", "lower"),
+    "recall": Metric("recall", "1", "higher"),
     "repetitions": Metric("repetitions needed", "runs", "lower"),
     "rouge_l": Metric("Rouge-L against the target's own output", "1", "higher"),
     "share_looking_normal": Metric("share of series that pass a normality test", "%", "neither"),
@@ -112,6 +115,7 @@ METRICS: dict[str, Metric] = {
     "sm_activity": Metric("share of streaming multiprocessors active", "%", "higher"),
     "step_time": Metric("time of one step", "s", "lower"),
     "stop_accuracy": Metric("accuracy of the sample at the stop against the ground truth", "%", "higher"),
+    "stop_coverage": Metric("trials whose quartiles at the stop are all within the error bound", "%", "higher"),
     "subjects_studied": Metric("systems or items under study", "items", "neither"),
     "throughput": Metric("throughput", "requests/s", "higher"),
     "throughput_at_slo": Metric("throughput at equal latency", "requests/s", "higher"),
@@ -120,6 +124,7 @@ METRICS: dict[str, Metric] = {
     "ttft": Metric("time to first token", "s", "lower"),
     "unreliable_share": Metric("share of functions with an unreliable result", "%", "lower"),
     "weight_bytes": Metric("weight size", "B", "lower"),
+    "worst_error": Metric("largest error of a quartile at the stop", "%", "lower"),
 }
 
 

@@ -7,7 +7,9 @@ from scripts.bibliography import export
 from scripts.catalogue.load import Entry
 from scripts.catalogue.model import Claim, Paper, Technique, as_number
 from scripts.catalogue.vocabulary import METRICS
+from scripts.website.coverage import Gap, coverage_items
 from scripts.website.derive import Derived, effective_saves
+from scripts.website.ledger import COLUMNS, Ledger, ledger_items
 from scripts.website.settings import Settings
 from scripts.website.views import Views, claim_view, paper_href, technique_href
 
@@ -15,12 +17,14 @@ VERSION = "v1"
 _CSL = json.JSONEncoder(ensure_ascii=False)
 
 
-def api_files(derived: Derived, views: Views, settings: Settings) -> dict[str, str]:
+def api_files(derived: Derived, views: Views, settings: Settings, ledger: Ledger, gaps: list[Gap]) -> dict[str, str]:
     """Every file of the interface: path from the site's root -> text."""
     lists: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
         "papers": ([_paper(entry, derived, settings) for entry in derived.newest], _paper_schema()),
         "techniques": ([_technique(slug, views, settings) for slug in derived.catalogue.pages], _technique_schema()),
-        "claims": ([_claim(e, claim) for e in derived.newest for claim in e.paper.claims], _claim_schema()),
+        "claims": ([_claim(e, claim, views) for e in derived.newest for claim in e.paper.claims], _claim_schema()),
+        "ledger": (ledger_items(ledger), _ledger_schema()),
+        "coverage": (coverage_items(gaps), _coverage_schema()),
     }
     files = {}
     for name, (items, schema) in lists.items():
@@ -72,12 +76,12 @@ def _technique(slug: str, views: Views, settings: Settings) -> dict[str, Any]:
     return own | stored | {"papers": view.count, "papers_below": view.count_below, "children": children}
 
 
-def _claim(entry: Entry, claim: Claim) -> dict[str, Any]:
-    metric, view = METRICS[claim.metric], claim_view(claim)
+def _claim(entry: Entry, claim: Claim, views: Views) -> dict[str, Any]:
+    metric, view = METRICS[claim.metric], claim_view(claim, views.verdict(claim), entry)
     stored = claim.model_dump(mode="json", exclude_defaults=True)
     numbers = {"value": as_number(claim.value)} | ({"to": as_number(claim.to)} if claim.to is not None else {})
     facts = {"unit": metric.unit, "better": metric.better, "shown": view.value}
-    state = {"verdict": view.verdict, "reason": view.reason}
+    state = {"verdict": view.verdict, "reason": view.reason, "compared_by_a_person": view.is_compared}
     own = {"id": f"{entry.key}#{claim.id}", "paper": entry.key}
     return own | {k: v for k, v in stored.items() if k != "id"} | numbers | facts | state
 
@@ -102,8 +106,23 @@ def _claim_schema() -> dict[str, Any]:
     schema = Claim.model_json_schema()
     text, number = {"type": "string"}, {"type": "number"}
     schema["properties"] |= dict.fromkeys(("paper", "unit", "better", "shown", "verdict", "reason", "id"), text)
-    schema["properties"] |= {"value": number, "to": number}
+    schema["properties"] |= {"value": number, "to": number, "compared_by_a_person": {"type": "boolean"}}
     return schema
+
+
+def _ledger_schema() -> dict[str, Any]:
+    text, number, boolean = ({"type": [kind, "null"]} for kind in ("string", "number", "boolean"))
+    kinds = dict.fromkeys(("value", "measured", "lo", "hi", "n"), number)
+    kinds |= dict.fromkeys(("converged", "compared_by_a_person"), boolean)
+    properties = {name: kinds.get(name, text) for name in COLUMNS}
+    return {"type": "object", "properties": properties, "required": [*COLUMNS], "additionalProperties": False}
+
+
+def _coverage_schema() -> dict[str, Any]:
+    text, line = {"type": "string"}, {"type": ["string", "null"]}
+    lines = {"type": "object", "properties": {"what": text, "page": line, "remark": text}}
+    properties = {"id": text, "title": text, "remedy": text, "count": {"type": "integer"}}
+    return {"type": "object", "properties": properties | {"lines": {"type": "array", "items": lines}}}
 
 
 def _envelope(name: str, item: dict[str, Any]) -> dict[str, Any]:

@@ -19,12 +19,18 @@ from scripts.catalogue.check import check
 from scripts.website.api import api_files, bib_files, paper_files
 from scripts.website.derive import derive
 from scripts.website.errors import BuildError, DataError, MissingLibrary
+from scripts.website.evidence_api import evidence_files
+from scripts.website.explorer import TABLE_HREF
 from scripts.website.feeds import atom, llms, newest_added, robots, sitemap
-from scripts.website.figures import FigureView, catalogue_figures
+from scripts.website.figures import FigureView
+from scripts.website.ledger import LEDGER_HREF, ledger_csv
 from scripts.website.output import Output
+from scripts.website.overview_figures import catalogue_figures
 from scripts.website.pages import SHELL_MARKS, Pages, link_papers
+from scripts.website.planner import planner_files
 from scripts.website.render import render
 from scripts.website.settings import read_settings
+from scripts.website.social import SOCIAL_HREF, social_image
 from scripts.website.sources import SHELL, write_sources
 from scripts.website.stamp import Shell, fill_page
 from scripts.website.views import Views
@@ -136,8 +142,10 @@ def _unused(rendered: Path) -> set[str]:
 
 def _export(output: Output, pages: Pages, figures: list[FigureView]) -> None:
     views, derived, settings = pages.views, pages.derived, pages.settings
-    files = api_files(derived, views, settings) | bib_files(views) | dict(pages.bib_files())
-    for figure in figures:
+    files = api_files(derived, views, settings, pages.ledger, pages.gaps) | bib_files(views) | dict(pages.bib_files())
+    files |= planner_files(pages.planner)
+    files |= evidence_files(pages.comparison)
+    for figure in [*figures, *pages.families.figures()]:
         files |= {figure.json_href: figure.json_text(), figure.csv_href: figure.csv_text()}
     hrefs = sorted(path.removesuffix("index.html") for path in output.files if path.endswith("/index.html"))
     files |= {
@@ -145,7 +153,10 @@ def _export(output: Output, pages: Pages, figures: list[FigureView]) -> None:
         "sitemap.xml": sitemap(["", *hrefs], settings),
         "robots.txt": robots(settings),
         "llms.txt": llms(pages.tree, derived, settings),
+        TABLE_HREF: pages.explorer.table(),
+        LEDGER_HREF: ledger_csv(pages.ledger),
     }
+    output.write(SOCIAL_HREF, social_image())
     for path, text in files.items():
         output.write(path, text)
     for entry in derived.newest:

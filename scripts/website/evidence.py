@@ -3,19 +3,21 @@
 The intervals are those of this project's own `reference_impls.measurement`, on the samples as recorded.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 
-from reference_impls.measurement.paired import Config, Ratio, ratio_cis
+from reference_impls.measurement.paired import Ratio
 from scripts.catalogue.model import Measurement, Run
 from scripts.catalogue.vocabulary import METRICS
+from scripts.website.plots import points
+from scripts.website.plots.draw import machine_facts
+from scripts.website.plots.text import number
 
-RESAMPLES = Config(resamples=500)
 OVER = "over 100 %"
-_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+Kept = Mapping[str, Set[tuple[str, str]]]
+"""File -> the (case, implementation) pairs that a page shows."""
 
 
 @dataclass(frozen=True)
@@ -62,27 +64,33 @@ class RunView:
     dirty: bool
     file: str
     cases: list[CaseView]
+    stale: str | None = None
+    """What changed in the code since, in words; None where nothing did."""
 
 
-def run_views(runs: dict[str, Run], suite: str) -> list[RunView]:
-    """Every run of a suite, by the file it is recorded in."""
-    return [_run(file, run) for file, run in sorted(runs.items()) if run.suite == suite]
+def run_views(runs: dict[str, Run], suite: str, kept: Kept | None = None) -> list[RunView]:
+    """Every run of a suite that has something to show: in the order of `kept`, or by file where all is shown."""
+    order = sorted(runs) if kept is None else [file for file in kept if file in runs]
+    views = [
+        _run(file, runs[file], None if kept is None else kept[file]) for file in order if runs[file].suite == suite
+    ]
+    return [view for view in views if view.cases]
 
 
-def _run(file: str, run: Run) -> RunView:
-    machine = run.machine
-    parts = [machine.gpu, machine.cpu, f"{machine.cores} cores", f"{machine.threads} thread", f"torch {machine.torch}"]
-    load = f"load {machine.load_average[0]:.1f}" if machine.load_average else None
-    by_case = groupby(run.measurements, key=lambda one: one.case)
+def _run(file: str, run: Run, kept: Set[tuple[str, str]] | None) -> RunView:
+    by_case: dict[str, list[Measurement]] = {}
+    for one in run.measurements:
+        if kept is None or (one.case, one.implementation) in kept:
+            by_case.setdefault(one.case, []).append(one)
     return RunView(
-        machine=machine.name,
-        facts=", ".join(part for part in [*parts, f"Python {machine.python}", load] if part),
+        machine=run.machine.name,
+        facts=machine_facts(run),
         when=run.started.date().isoformat(),
         command=run.command,
         commit=run.code.commit[:12],
         dirty=run.code.dirty,
         file=file,
-        cases=[_case(run, name, list(found)) for name, found in by_case],
+        cases=[_case(run, name, found) for name, found in by_case.items()],
     )
 
 
@@ -107,7 +115,7 @@ def _order(one: Measurement) -> tuple[int, str]:
 
 def _row(one: Measurement, baseline: Measurement) -> RowView:
     median = float(np.median(one.samples))
-    ratio = None if one is baseline or one.stop_reason == "deterministic" else compare(one.samples, baseline.samples)
+    ratio = None if one is baseline or one.stop_reason == "deterministic" else points.ratio_to(one, baseline)
     share = None
     if one.limit:
         reached = median / one.limit.value if one.better == "higher" else one.limit.value / median
@@ -116,7 +124,7 @@ def _row(one: Measurement, baseline: Measurement) -> RowView:
         name=one.implementation,
         role=one.role,
         effect=one.effect,
-        value=_with_unit(median, one.unit),
+        value=number(median, one.unit),
         rounds=one.rounds,
         converged=one.converged,
         ratio=f"{ratio.value:.3g}× [{ratio.lo:.3g}, {ratio.hi:.3g}]" if ratio else None,
@@ -130,13 +138,4 @@ def _row(one: Measurement, baseline: Measurement) -> RowView:
 
 def compare(samples: Iterable[float], baseline: Iterable[float]) -> Ratio:
     """Median ratio to the baseline over the rounds that both have, with its bootstrap interval."""
-    a, b = np.asarray([*samples]), np.asarray([*baseline])
-    rounds = min(len(a), len(b))
-    return ratio_cis(a[:rounds], b[:rounds], RESAMPLES, np.random.default_rng(0))[0]
-
-
-def _with_unit(value: float, unit: str) -> str:
-    if unit != "s":
-        return f"{value:.4g}" + ("" if unit == "1" else f" {unit}")
-    scale, prefix = next(((s, p) for s, p in _PREFIXES if value >= s), _PREFIXES[-1])
-    return f"{value / scale:.3g} {prefix}s"
+    return points.compare(tuple(samples), tuple(baseline))

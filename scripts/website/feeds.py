@@ -78,12 +78,8 @@ def llms(tree: list[TechniqueView], derived: Derived, settings: Settings) -> str
     ]
     for area in tree:
         lines += ["", f"## {area.title}", ""]
-        lines += [f"- [{node.title}]({url}{node.href}): {node.summary}" for node in _flat(area)]
+        lines += [f"- [{node.title}]({url}{node.href}): {node.summary}" for node in area.flat()]
     return "\n".join(lines) + "\n"
-
-
-def _flat(node: TechniqueView) -> list[TechniqueView]:
-    return [node, *(below for child in node.children for below in _flat(child))]
 
 
 def _xml(element: Element) -> str:

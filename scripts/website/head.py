@@ -9,6 +9,7 @@ from scripts.bibliography import export
 from scripts.catalogue.load import Entry
 from scripts.catalogue.venues import VENUES
 from scripts.website.settings import Settings
+from scripts.website.social import SOCIAL_HREF
 from scripts.website.views import PaperView, paper_href
 
 NAMED = 30
@@ -49,6 +50,7 @@ def _page_tags(settings: Settings, href: str, title: str, description: str) -> l
         f'<link rel="canonical" href="{url}">',
         f'<meta property="og:title" content="{title}"><meta property="og:description" content="{description}">',
         f'<meta property="og:url" content="{url}"><meta property="og:type" content="article">',
+        f'<meta property="og:image" content="{escape(settings.site_url + SOCIAL_HREF)}">',
     ]
 
 

@@ -1,7 +1,8 @@
-"""The modules of reference_impls/ as pages show them: read from their headers as text, so that nothing of them runs."""
+"""The modules of reference_impls/ as pages show them: docstring and syntax alone, so that nothing of them runs."""
 
 import ast
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,34 +10,48 @@ FIELDS = ("Paper", "Idea", "Simplified", "Differs", "Cost", "Checked against")
 """The fields of a module's header that a page shows; every module with a header has them, which a test holds."""
 
 _FIELD = re.compile(r"^([A-Z][a-z]+(?: [a-z]+)?): ", re.MULTILINE)
+_ARXIV = re.compile(r"\b\d{4}\.\d{4,5}")
 
 
 @dataclass(frozen=True)
 class ImplementationView:
-    """One module: its import path, first line, header fields, and where its source can be read."""
+    """One module: its import path, first line, header fields, public face, and where source and test can be read."""
 
+    name: str
     module: str
     title: str
     fields: list[tuple[str, str]]
+    arxiv: tuple[str, ...]
+    """Ids of the papers that the header names."""
+    face: list[tuple[str, str]]
+    """Signature and first line of what it says, of every public class and function."""
     source_url: str
+    test_url: str
     lines: int
 
 
-def implementations(root: Path, family: str, repo_url: str) -> list[ImplementationView]:
-    """Every module of a family that has a header, by name."""
+def implementations(root: Path, family: str, repo_url: str, commit: str | None = None) -> list[ImplementationView]:
+    """Every module of a family that has a header, by name; links lead to the commit, or to `main` without one."""
+    blob, tree = (f"{repo_url}/{kind}/{commit or 'main'}" for kind in ("blob", "tree"))
     found = []
     for path in sorted((root / "reference_impls" / family).glob("*.py")):
         text = path.read_text("utf-8")
-        doc = ast.get_docstring(ast.parse(text)) or ""
+        syntax = ast.parse(text)
+        doc = ast.get_docstring(syntax) or ""
         fields = header_fields(doc)
         if not set(FIELDS) <= set(fields):
             continue  # a helper of the family, or its face
+        test = f"tests/{family}/test_{path.stem}.py"
         found.append(
             ImplementationView(
+                name=path.stem,
                 module=f"reference_impls.{family}.{path.stem}",
                 title=" ".join(doc[: doc.find("\n\n")].split()),
                 fields=[(name, fields[name]) for name in FIELDS],
-                source_url=f"{repo_url}/blob/main/reference_impls/{family}/{path.name}",
+                arxiv=tuple(dict.fromkeys(_ARXIV.findall(fields["Paper"]))),
+                face=list(public_face(syntax)),
+                source_url=f"{blob}/reference_impls/{family}/{path.name}",
+                test_url=f"{blob}/{test}" if (root / test).exists() else f"{tree}/tests/{family}",
                 lines=text.count("\n"),
             )
         )
@@ -47,3 +62,33 @@ def header_fields(doc: str) -> dict[str, str]:
     """The `Name: text` fields of a docstring, each up to the next, white space folded."""
     parts = _FIELD.split(doc)
     return {name: " ".join(text.split()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def public_face(syntax: ast.Module) -> Iterator[tuple[str, str]]:
+    """(signature, first line of its docstring) of every public class and function, in their order."""
+    for node in syntax.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield f"{node.name}{_signature(node.args, node.returns)}", _first_line(node)
+        elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield f"{node.name}{_constructor(node)}", _first_line(node)
+
+
+def _first_line(node: ast.FunctionDef | ast.ClassDef) -> str:
+    doc = ast.get_docstring(node) or ""
+    return " ".join(doc.partition("\n\n")[0].split())
+
+
+def _signature(arguments: ast.arguments, returns: ast.expr | None) -> str:
+    return f"({ast.unparse(arguments)})" + (f" -> {ast.unparse(returns)}" if returns else "")
+
+
+def _constructor(node: ast.ClassDef) -> str:
+    """A dataclass is called with its fields, another class with the arguments of its __init__."""
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+            item.args.args = item.args.args[1:]
+            return _signature(item.args, None)
+    if not any("dataclass" in ast.unparse(one) for one in node.decorator_list):
+        return ""
+    fields = [item for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)]
+    return f"({', '.join(ast.unparse(item) for item in fields)})"

@@ -3,19 +3,26 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scripts.catalogue.load import Entry
 from scripts.catalogue.venues import VENUES
-from scripts.website.evidence import run_views
+from scripts.catalogue.vocabulary import AREAS, RESOURCE_MEANING
+from scripts.website.compare import Comparison
+from scripts.website.coverage import make_coverage
+from scripts.website.explorer import Explorer
+from scripts.website.family import Families
 from scripts.website.figures import FigureView
 from scripts.website.head import page_head, paper_head, title_tag
-from scripts.website.implementations import implementations
+from scripts.website.ledger import LEDGER_HREF, make_ledger
+from scripts.website.planner import make_planner, planner_context
 from scripts.website.settings import Settings
 from scripts.website.stamp import Shell
-from scripts.website.views import TechniqueView, Views, paper_href, technique_href, venue_href
+from scripts.website.views import TechniqueView, Views, paper_href, report_url, technique_href, venue_href
 
 SHELL_MARKS = frozenset({"title", "head", "body"})
 ROOT = "../../"
@@ -30,10 +37,17 @@ class Pages:
     def __init__(self, views: Views, tree: list[TechniqueView], settings: Settings) -> None:
         self.views, self.tree, self.settings = views, tree, settings
         self.derived = views.derived
+        self.planner = make_planner(self.derived.catalogue.runs, settings)
+        self.explorer = Explorer(views, tree, self._verdicts)
+        self.families = Families(self.derived, settings)
+        self.comparison = Comparison(self.families)
+        self.ledger = make_ledger(views)
+        self.gaps = make_coverage(views, self.ledger, self.families, settings)
         folder = FileSystemLoader(settings.root / "site" / "templates")
         self.jinja = Environment(
             loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, auto_reload=False
         )
+        self.jinja.globals["report"] = partial(report_url, settings)
 
     def render(self, name: str, **context: Any) -> str:
         """One template of site/templates, rendered."""
@@ -44,7 +58,7 @@ class Pages:
         template = self.jinja.get_template("paper.html")
         for entry in self.derived.newest:
             view = self.views.paper(entry)
-            body = template.render(root=ROOT, p=view)
+            body = template.render(root=ROOT, p=view, repo_url=self.settings.repo_url)
             head = paper_head(self.settings, entry, view)
             yield paper_href(entry.key), shell.fill({"title": title_tag(view.title), "head": head, "body": body})
 
@@ -58,7 +72,10 @@ class Pages:
     def marks(self, figures: list[FigureView], newest: list[Entry]) -> dict[str, dict[str, str]]:
         """What fills the rendered pages that people wrote: path from the site's root -> marks."""
         techniques = {technique_href(slug): self.technique_marks(slug) for slug in self.views.pages}
-        return techniques | self.overviews() | {"": self.home_marks(figures, newest), "techniques/": self.tree_marks()}
+        written = {"": self.home_marks(figures, newest), "techniques/": self.tree_marks()}
+        written |= {"planner/": {"planner": self.render("planner.html", root="../", **planner_context(self.planner))}}
+        written |= {"ledger/": self.ledger_marks(), "coverage/": self.coverage_marks()}
+        return techniques | self.overviews() | written | {"corrections/": self.corrections_marks()}
 
     def overviews(self) -> dict[str, dict[str, str]]:
         """What fills the marks of /papers/, /years/ and /venues/: path -> marks."""
@@ -71,10 +88,26 @@ class Pages:
             kinds[VENUES[name].kind.capitalize() + "s"].append((name, href, count))
         ways = [("By area", areas), ("By year", years), ("By venue: the busiest", busiest)]
         return {
-            "papers/": self._overview("papers/", "Papers", "Ways into the catalogue, beside the search.", ways),
+            "compare/": self._compare(),
+            "papers/": self._explorer(ways),
             "years/": self._overview("years/", "Years", "Papers by first public version.", [(None, years)]),
             "venues/": self._overview("venues/", "Venues", "Papers by venue of the version of record.", kinds.items()),
         }
+
+    def _explorer(self, groups: Iterable[Any]) -> dict[str, str]:
+        title, lead = "Papers", "Every paper of the catalogue, to filter, sort and take along."
+        facets = {"e": self.explorer.view(), "meanings": RESOURCE_MEANING}
+        body = self.render("explorer.html", root="../", title=title, lead=lead, groups=groups, **facets)
+        return {"title": title_tag(title), "head": page_head(self.settings, "papers/", title, lead), "body": body}
+
+    def _compare(self) -> dict[str, str]:
+        title, lead = "Compare", "Techniques side by side on one machine and one model: quality, speed, limit and cost."
+        context = {"machines": self.comparison.machines(), "repo_url": self.settings.repo_url}
+        body = self.render("compare.html", root="../", title=title, lead=lead, **context)
+        return {"title": title_tag(title), "head": page_head(self.settings, "compare/", title, lead), "body": body}
+
+    def _verdicts(self, entry: Entry) -> list[str]:
+        return [self.views.verdict(claim).kind for claim in entry.paper.claims]
 
     def _overview(self, href: str, title: str, lead: str, groups: Iterable[Any]) -> dict[str, str]:
         body = self.render("overview.html", root="../", title=title, lead=lead, groups=list(groups))
@@ -86,10 +119,11 @@ class Pages:
             newer, older = years[at - 1][0] if at else None, years[at + 1][0] if at + 1 < len(years) else None
             around = {"previous": _year_link(older), "next": _year_link(newer)}
             context: dict[str, Any] = {"papers": self.views.rows_of(entries), "bib_href": f"years/{year}/papers.bib"}
+            context |= {"explorer_query": urlencode({"from": year, "to": year})}
             yield f"years/{year}/", f"Papers of {year}", f"First public in {year}, newest first.", context | around
         for venue, entries in self._by_venue():
             context = {"papers": self.views.rows_of(entries)}
-            context |= {"bib_href": f"{venue_href(venue)}papers.bib"}
+            context |= {"bib_href": f"{venue_href(venue)}papers.bib", "explorer_query": urlencode({"venue": venue})}
             context |= {"previous": None, "next": None}
             yield venue_href(venue), venue, f"{VENUES[venue].name}, newest first.", context
 
@@ -118,11 +152,7 @@ class Pages:
         root = "../" * (slug.count("/") + 2)
         view = self.views.technique(slug)
         papers = self.views.rows_of(self.derived.below[slug])
-        family = self.views.pages[slug].technique.family
-        root_folder, repo_url = self.settings.root, self.settings.repo_url
-        found = implementations(root_folder, family, repo_url) if family else []
-        runs = run_views(self.derived.catalogue.runs, family) if family else []
-        evidence = {"implementations": found, "runs": runs, "repo_url": repo_url}
+        evidence = {"e": self.families.view(slug), "repo_url": self.settings.repo_url}
         return {
             "before": self.render("technique_before.html", root=root, t=view),
             "after": self.render("technique_after.html", root=root, t=view, papers=papers, **evidence),
@@ -136,7 +166,7 @@ class Pages:
             "n_reviewed": sum(entry.paper.level == "reviewed" for entry in entries),
             "n_techniques": len(self.views.pages),
             "n_claims": sum(len(entry.paper.claims) for entry in entries),
-            "n_tested": 0,
+            "n_tested": len(self.ledger.tested),
             "n_code": sum(entry.paper.code is not None for entry in entries),
             "first_year": min((entry.paper.year for entry in entries), default=0),
             "last_year": max((entry.paper.year for entry in entries), default=0),
@@ -152,6 +182,25 @@ class Pages:
     def tree_marks(self) -> dict[str, str]:
         """What fills the mark of /techniques/."""
         return {"tree": self.render("tree.html", root="../", tree=self.tree, depth=9, heading=None)}
+
+    def ledger_marks(self) -> dict[str, str]:
+        """What fills the mark of /ledger/: every claim, those with a verdict first."""
+        csv_href, json_href = LEDGER_HREF, "api/v1/ledger.json"
+        links = {"csv_href": csv_href, "json_href": json_href, "repo_url": self.settings.repo_url}
+        areas = {row.area: AREAS[row.area].title for row in self.ledger.rows}
+        return {"ledger": self.render("ledger.html", root="../", ledger=self.ledger, areas=areas, **links)}
+
+    def coverage_marks(self) -> dict[str, str]:
+        """What fills the mark of /coverage/: what is missing."""
+        return {"coverage": self.render("coverage.html", root="../", gaps=self.gaps, json_href="api/v1/coverage.json")}
+
+    def corrections_marks(self) -> dict[str, str]:
+        """What fills the mark of /corrections/: every correction of an entry, newest first."""
+        found = [(fix, self.views.rows[entry.key]) for entry in self.derived.newest for fix in entry.paper.corrections]
+        found.sort(key=lambda item: item[0].date, reverse=True)
+        checked = sum(entry.paper.checked is not None for entry in self.derived.newest)
+        counts = {"checked": checked, "total": len(self.derived.newest)}
+        return {"corrections": self.render("corrections.html", root="../", corrections=found, **counts)}
 
 
 def link_papers(html: str, root: str) -> str:

@@ -11,11 +11,9 @@ from scripts.catalogue.venues import VENUES
 from scripts.catalogue.vocabulary import AREAS, METRICS, RESOURCE_MEANING, SEEN_MEANING
 from scripts.website.derive import Derived, claim_value, effective_saves, lineage, per_year
 from scripts.website.settings import Settings
+from scripts.website.verdicts import Outcome, Verdict, judge
 
-_REPORT = urlencode(
-    {"title": "Wrong data: {key}", "body": "File: {file}\nWhat is wrong, and where the right value can be seen:\n"},
-    safe="{}",
-)
+_REPORT = "What is wrong, and where the right value can be seen:\n"
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,11 @@ class ClaimView:
     disagrees_with: list[str]
     verdict: str
     reason: str
+    differs: str | None
+    case: str | None
+    outcomes: tuple[Outcome, ...]
+    is_compared: bool
+    """Whether a person compared the figure with its source."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,10 @@ class TechniqueView:
     bib_href: str
     years: list[tuple[int, int]]
 
+    def flat(self) -> list["TechniqueView"]:
+        """The node and all below it, each before its own children."""
+        return [self, *(below for child in self.children for below in child.flat())]
+
 
 def paper_href(key: str) -> str:
     """A paper's page, relative to the site's root. Permanent: the year is not part of it."""
@@ -149,12 +156,20 @@ def edit_url(settings: Settings, file: str) -> str:
     return f"{settings.repo_url}/edit/main/{quote(file)}"
 
 
+def report_url(settings: Settings, title: str, file: str) -> str:
+    """A new report in the repository, filled in with what it is about and the file that says it."""
+    commit = f" at commit {settings.commit[:12]}" if settings.commit else ""
+    body = f"File: {file}{commit}\n{_REPORT}"
+    return f"{settings.repo_url}/issues/new?{urlencode({'title': title, 'body': body})}"
+
+
 class Views:
     """Builds views from a derived catalogue; rows and references are made once and shared."""
 
     def __init__(self, derived: Derived, settings: Settings) -> None:
         self.derived, self.settings = derived, settings
         self.pages = derived.catalogue.pages
+        self._verdicts: dict[int, Verdict] = {}
         self.refs: dict[str, TechniqueRef] = {}
         for slug in sorted(self.pages):
             self.refs[slug] = self._ref(slug)
@@ -209,20 +224,26 @@ class Views:
             saves_inherited=inherited,
             level=paper.level,
             summary=paper.summary.split("\n") if paper.summary else [],
-            claims=[claim_view(claim) for claim in paper.claims],
+            claims=[claim_view(claim, self.verdict(claim), entry) for claim in paper.claims],
             checked=paper.checked.isoformat() if paper.checked else None,
             sources=paper.sources,
             note=paper.note,
             corrections=[(item.date.isoformat(), item.what, item.was) for item in paper.corrections],
             file=entry.file,
             edit_url=edit_url(self.settings, entry.file),
-            report_url=_report_url(self.settings, entry),
+            report_url=report_url(self.settings, f"Wrong data: {key}", entry.file),
             bibtex=self.bibtex[key],
             bib_href=f"{href}{key}.bib",
             ris_href=f"{href}{key}.ris",
             csl_href=f"{href}{key}.json",
             related=[self.rows[other] for other in self.derived.related[key]],
         )
+
+    def verdict(self, claim: Claim) -> Verdict:
+        """What the recorded runs say about a claim; judged once."""
+        if id(claim) not in self._verdicts:
+            self._verdicts[id(claim)] = judge(claim, self.derived.catalogue.runs)
+        return self._verdicts[id(claim)]
 
     def technique(self, slug: str) -> TechniqueView:
         """The view of one technique, with those below it."""
@@ -262,10 +283,9 @@ class Views:
         return "\n".join(self.bibtex[entry.key] for entry in entries)
 
 
-def claim_view(claim: Claim) -> ClaimView:
-    """A claim in words. Nothing has been measured yet, so every verdict is `untested`, with its reason."""
-    metric = METRICS[claim.metric]
-    reason = f"waits for a run of {claim.case}" if claim.case else "no benchmark case tests it yet"
+def claim_view(claim: Claim, verdict: Verdict, entry: Entry) -> ClaimView:
+    """A claim in words, beside what the recorded runs say about it."""
+    metric, trial = METRICS[claim.metric], claim.test
     return ClaimView(
         id=claim.id,
         says=claim.says,
@@ -279,8 +299,12 @@ def claim_view(claim: Claim) -> ClaimView:
         seen=claim.seen,
         seen_meaning=SEEN_MEANING[claim.seen],
         disagrees_with=claim.disagrees_with,
-        verdict="untested",
-        reason=reason,
+        verdict=verdict.kind,
+        reason=verdict.reason,
+        differs=trial.differs if trial else None,
+        case=trial.case if trial else None,
+        outcomes=verdict.outcomes,
+        is_compared=claim.seen == "source" and entry.paper.checked is not None,
     )
 
 
@@ -304,7 +328,3 @@ def _links(entry: Entry) -> list[tuple[str, str]]:
     if paper.code:
         links.append(("Code", paper.code))
     return links
-
-
-def _report_url(settings: Settings, entry: Entry) -> str:
-    return f"{settings.repo_url}/issues/new?{_REPORT.format(key=entry.key, file=quote(entry.file, safe=''))}"

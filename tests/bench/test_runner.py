@@ -135,3 +135,20 @@ def test_a_case_that_could_mislead_is_refused(change, message):
     fields = {"implementations": (base, method), "no_limit": "a test", "lossy": False} | change
     with pytest.raises(ValueError, match=message):
         Case("s/c", "", "latency", {}, timed=True, **fields)
+
+
+def test_a_case_of_trials_has_one_sample_a_call_and_says_that_it_counted():
+    def prepare(workload, device):
+        numbers = itertools.count(1)
+        return lambda: float(next(numbers))
+
+    case = Case("s/v/t", "trials", "repetitions", {}, (one("b", "baseline", prepare),), False, no_limit="-", trials=4)
+    [item] = run_case(case, "cpu", Ceilings(), QUICK).measurements
+    assert item["samples"] == [1, 2, 3, 4]
+    assert (item["stop_reason"], item["converged"], item["rounds"]) == ("trials", True, 4)
+
+
+@pytest.mark.parametrize(("timed", "trials"), [(False, 0), (True, 2)])
+def test_trials_are_counted_from_one_and_not_timed(timed, trials):
+    with pytest.raises(ValueError, match="trials must be at least 1"):
+        Case("s/v/t", "", "latency", {}, (one("b", "baseline", value(1)),), timed, no_limit="-", trials=trials)

@@ -1,5 +1,6 @@
 """What only the whole catalogue can tell."""
 
+import json
 from itertools import combinations
 
 import pytest
@@ -16,7 +17,7 @@ from scripts.catalogue.cross_checks import (
 )
 from scripts.catalogue.load import Catalogue, Entry, load_catalogue
 from scripts.catalogue.model import Paper
-from tests.builders import PAPER, REPOSITORY, WORK, checkout, complaints, entry, page
+from tests.builders import CLAIM, PAPER, REPOSITORY, WORK, checkout, complaints, entry, page
 
 
 def catalogue_of(*papers, root=REPOSITORY):
@@ -190,3 +191,52 @@ def test_a_page_names_only_a_family_that_exists_and_is_told_the_line(tmp_path):
         "techniques/systems/index.md:9:1: family: there is no package reference_impls/no-such/; "
         "leave it out until there is one"
     ]
+
+
+RUN = {
+    "schema_version": 1,
+    "suite": "family",
+    "command": "bench",
+    "started": "2026-11-22T10:00:00+00:00",
+    "finished": "2026-11-22T10:01:00+00:00",
+    "code": {"commit": "0" * 40, "dirty": False},
+    "machine": {
+        "name": "desk", "cpu": "a", "cores": 1, "memory_bytes": 1, "os": "a", "python": "3", "torch": "2", "threads": 1
+    },
+    "ceilings": {},
+    "measurements": [
+        {
+            "case": "family/case", "implementation": name, "role": role, "effect": "kernel", "workload": {},
+            "metric": "latency", "unit": "s", "better": "lower", "samples": [1.0], "first": 1.0, "warmup": 0,
+            "rounds": 1, "converged": True, "stop_reason": "converged", "seed": 0, "limit": None,
+            "quality": {"metric": "perplexity", "value": 5.0}, "throttled": False,
+        }
+        for name, role in (("old", "baseline"), ("new", "method"))
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("test", "metric", "message"),
+    [
+        ({}, "latency", None),
+        ({"against": "old"}, "latency", None),
+        ({"metric": "perplexity"}, "perplexity", None),
+        ({"case": "family/never-run", "implementation": "anything"}, "latency", None),
+        ({"implementation": "nwe"}, "latency", '"nwe" is not in family/case; it has new, old'),
+        ({"against": "odl"}, "latency", '"odl" is not in family/case'),
+        ({}, "perplexity", "does not measure perplexity; it measures latency; see test.metric"),
+        ({"metric": "latency"}, "latency", "does not measure latency; it measures perplexity"),
+        ({"metric": "perplexity"}, "latency", "is perplexity, the claim's is latency"),
+    ],
+)
+def test_what_tests_a_claim_must_be_in_its_case(tmp_path, test, metric, message):
+    base = {"case": "family/case", "implementation": "new", "comparable": False, "differs": "in much"}
+    claim = CLAIM | {"metric": metric, "test": base | test}
+    files = {
+        "results/desk/family.json": json.dumps(RUN),
+        WORK: entry(level="reviewed", summary="Short.", claims=json.dumps([claim])),
+    }
+    found = complaints(checkout(tmp_path, files))
+    assert (message is None and not found) or any(message in line for line in found)
+    assert all(line.startswith(WORK) for line in found)

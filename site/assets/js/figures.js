@@ -40,11 +40,13 @@ function axis(given = {}) {
 function styledLayout(layout) {
   const axes = Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key));
   const styled = Object.fromEntries([...new Set([...axes, "xaxis", "yaxis"])].map((key) => [key, axis(layout[key])]));
+  const shapes = layout.shapes?.map((shape) => ({ ...shape, line: { color: colour("ink-3"), ...shape.line } }));
   return {
     margin: { l: 8, r: 8, t: 8, b: 8 },
     hovermode: "closest",
     ...layout,
     ...styled,
+    ...(shapes && { shapes }),
     autosize: true,
     showlegend: false, // ours is HTML: it wraps on a phone
     uniformtext: { minsize: 9, mode: "hide" },
@@ -59,10 +61,13 @@ function styledLayout(layout) {
   };
 }
 
-// meta.hue: one hue for the trace; meta.hues: one a point. On a narrow canvas bubbles shrink and lose their labels.
+// meta.hue: one hue for the trace; meta.hues: one a point; meta.series: a module's colour; meta.tone: any other token.
+// On a narrow canvas bubbles shrink and lose their labels.
+const token = ({ hue, series, tone } = {}) => tone ?? (series !== undefined ? `series-${series}` : hue ? `hue-${hue}` : "accent");
+
 function styledTrace(trace, width) {
-  const { hue, hues } = trace.meta ?? {};
-  const paint = hues ? hues.map((n) => colour(`hue-${n}`)) : colour(hue ? `hue-${hue}` : "accent");
+  const { hues } = trace.meta ?? {};
+  const paint = hues ? hues.map((n) => colour(`hue-${n}`)) : colour(token(trace.meta));
   const tiles = Array.isArray(trace.base); // bars placed as tiles need a seam
   const marker = { ...trace.marker, line: { width: tiles ? 1 : 0, color: colour("paper"), ...trace.marker?.line } };
   if (trace.type === "pie") return { ...trace, marker: { ...marker, colors: hues ? paint : undefined } };
@@ -99,7 +104,13 @@ async function draw(canvas) {
   canvas.on("plotly_unhover", () => canvas.classList.remove("plot__canvas--link"));
 }
 
-function fail(figure) {
+/** Draw a figure that a script made, or draw it anew; customdata lead from `root`. */
+export async function render(canvas, { data, layout }, root) {
+  drawn.set(canvas, { data, layout, root });
+  await draw(canvas);
+}
+
+export function fail(figure) {
   const note = document.createElement("p");
   note.className = "plot__error";
   note.textContent = "The chart could not be drawn; its numbers follow.";

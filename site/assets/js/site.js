@@ -62,3 +62,5 @@ for (const button of document.querySelectorAll("[data-copy]")) {
 }
 
 if (document.querySelector("[data-figure]")) import("./figures.js");
+if (document.querySelector("[data-compare]")) import("./compare.js");
+if (document.querySelector("[data-explorer]")) import("./explorer.js");

@@ -1,0 +1,230 @@
+"""Time of what pruning really leaves out: decode and prefill of smaller models, and 2:4 weights where they are packed.
+
+Zeros in a dense weight save no time, so no unstructured method is here.
+"""
+
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from reference_impls.measurement.case import Case, Ceilings, Implementation, Limit, Quality, Role, Step, Workload
+from reference_impls.models.decoder import Decoder
+from reference_impls.pruning import contextual, layers, semi_structured, surgery, wanda, width
+from reference_impls.pruning.apply import prune_model
+from reference_impls.pruning.bench_models import (
+    calibration_of,
+    dense_perplexity,
+    load_model,
+    perplexity,
+    tokens_of,
+    workload,
+)
+from reference_impls.pruning.semi_structured import SemiStructuredLinear
+
+CACHED, PROMPT = 64, 256
+"""Tokens in the cache of a decode step; tokens of a prefill."""
+SIDE = 8192
+
+
+def cases() -> list[Case]:
+    """Every timed case."""
+    return [*_model_cases("smollm2-135m"), *(_layer_case(batch) for batch in (16, 512, 8192))]
+
+
+# Whole models on the CPU.
+
+
+def _model_cases(model: str) -> list[Case]:
+    decode, prefill = (tuple(_ways(step)) for step in ("decode", "prefill"))
+    return [
+        Case(
+            id=f"pruning/decode/{model}",
+            title=f"Decoding with a pruned {model} at batch 1",
+            metric="decode_throughput",
+            workload=workload(model, batch=1, cached_tokens=CACHED),
+            implementations=decode,
+            amount=1.0,
+            timed=True,
+            lossy=True,
+            devices=("cpu",),
+        ),
+        Case(
+            id=f"pruning/prefill/{model}",
+            title=f"Reading {PROMPT} tokens with a pruned {model}",
+            metric="prefill_throughput",
+            workload=workload(model, batch=1, prompt_tokens=PROMPT),
+            implementations=prefill,
+            amount=float(PROMPT),
+            timed=True,
+            lossy=True,
+            devices=("cpu",),
+        ),
+    ]
+
+
+def _ways(step: str) -> list[Implementation]:
+    prepare: Any = _decode if step == "decode" else _prefill
+    bound: Any = _decode_limit if step == "decode" else _prefill_limit
+    ways = [
+        Implementation("dense", "baseline", "kernel", partial(prepare, "dense"), limit=partial(bound, "dense")),
+        _way("neurons-20", "width", "kernel", prepare, bound),
+        _way("neurons-50", "width", "kernel", prepare, bound),
+        _way("blocks-5", "layers", "kernel", prepare, bound),
+        _way(
+            "two-of-four", "semi_structured", "packed", prepare, bound, "unpacked at each call: saves bytes, not time"
+        ),
+    ]
+    if step == "decode":  # several tokens at once are masked, which saves nothing
+        ways.append(_way("active-30", "contextual", "kernel", prepare, bound, "the gate chooses the neurons"))
+    return ways
+
+
+def _way(name: str, module: str, effect: Any, prepare: Any, bound: Any, note: str = "") -> Implementation:
+    return Implementation(
+        name,
+        "method",
+        effect,
+        partial(prepare, name),
+        quality=partial(_quality, name),
+        limit=partial(bound, name),
+        note=note,
+        module=module,
+    )
+
+
+@cache
+def _variant(name: str, model: str) -> Decoder:
+    dense = load_model(model)
+    if name == "dense":
+        return dense
+    calibration = calibration_of(model, 0)
+    if name.startswith("neurons"):
+        return width.shrink(dense, width.Config(int(name.rpartition("-")[2]) / 100), calibration)
+    if name == "blocks-5":
+        return layers.shrink(dense, layers.Config(5), calibration)
+    if name == "active-30":
+        return contextual.shrink(dense, contextual.Config(0.3, "gate"))
+    found = prune_model(dense, wanda, wanda.Config(n_of_m=(2, 4)), calibration, effect="packed")
+    return surgery.as_decoder(found)
+
+
+@cache
+def _perplexity(name: str, model: str) -> float:
+    return dense_perplexity(model) if name == "dense" else perplexity(model, _variant(name, model))
+
+
+def _quality(name: str, work: Workload, device: str) -> Quality:  # noqa: ARG001 of the model alone
+    return Quality("perplexity", _perplexity(name, str(work["model"])))
+
+
+def _decode(name: str, work: Workload, device: str) -> Step:
+    model = _variant(name, str(work["model"]))
+    tokens = tokens_of(str(work["model"]))[: CACHED + 1].to(device)
+    cache = model.new_cache(1, CACHED + 8)
+    with torch.inference_mode():
+        model(tokens[None, :CACHED], cache)
+
+    def step() -> None:
+        model(tokens[None, CACHED:], cache)
+        cache.crop(CACHED)
+
+    return step
+
+
+def _prefill(name: str, work: Workload, device: str) -> Step:
+    model = _variant(name, str(work["model"]))
+    tokens = tokens_of(str(work["model"]))[:PROMPT].to(device)
+
+    def step() -> None:
+        states = model.hidden_states(tokens[None])
+        model.head(states[:, -1])
+
+    return step
+
+
+def _bytes_read(name: str, model: str) -> float:
+    """Weights that a decode step must read: the embedding once, as the head; of active-30 all gates and 30 % else."""
+    variant = _variant(name, model)
+    held = {id(t): t.nbytes for t in (*variant.parameters(), *variant.buffers())}
+    total = float(sum(held.values()))
+    if name == "active-30":
+        total -= 0.7 * sum(b.ffn.up.weight.nbytes + b.ffn.down.weight.nbytes for b in surgery.decoder_blocks(variant))
+    return total
+
+
+def _decode_limit(name: str, work: Workload, ceilings: Ceilings) -> Limit | None:
+    if ceilings.read_bytes_per_s is None:
+        return None
+    moved = _bytes_read(name, str(work["model"]))
+    return Limit(ceilings.read_bytes_per_s / moved, f"read bandwidth / {moved / 1e6:.0f} MB of weights")
+
+
+def _prefill_limit(name: str, work: Workload, ceilings: Ceilings) -> Limit | None:
+    rate = (ceilings.matmul_flops_per_s or {}).get("float32")
+    if rate is None:
+        return None
+    numbers = sum(_numbers(module) for module in _variant(name, str(work["model"])).blocks.modules())
+    return Limit(rate / (2 * numbers), "product rate / 2 FLOPs for each weight of the blocks and token")
+
+
+def _numbers(module: torch.nn.Module) -> int:
+    """Weights multiplied with; packed ones are multiplied as dense ones here."""
+    if isinstance(module, SemiStructuredLinear):
+        return module.out_features * module.in_features
+    return module.weight.numel() if isinstance(module, torch.nn.Linear) else 0
+
+
+# One layer on a GPU with sparse tensor cores.
+
+
+def _layer_case(batch: int) -> Case:
+    roles: dict[str, Role] = {"dense": "baseline"}
+    return Case(
+        id=f"pruning/linear-8192-cuda/batch-{batch}",
+        title=f"One 8192 x 8192 linear layer with 2:4 weights, {batch} rows",
+        metric="step_time",
+        workload={"in": SIDE, "out": SIDE, "batch": batch, "dtype": "bfloat16"},
+        implementations=tuple(
+            Implementation(
+                name,
+                roles.get(name, "method"),
+                "kernel" if path != "unpack" else "packed",
+                partial(_layer, path),
+                limit=partial(_layer_limit, name),
+                module=None if name == "dense" else "semi_structured",
+            )
+            for name, path in (("dense", None), ("tensor-core", "tensor_core"), ("unpack", "unpack"))
+        ),
+        timed=True,
+        devices=("cuda",),
+    )
+
+
+def _layer(path: str | None, work: Workload, device: str) -> Step:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(SIDE, SIDE, generator=generator).to(device, torch.bfloat16)
+    weight = weight * semi_structured.keep_mask(weight, semi_structured.Config())
+    inputs = torch.randn(int(work["batch"] or 1), SIDE, generator=generator).to(device, torch.bfloat16)
+    if path is None:
+        return lambda: _done(linear(inputs, weight))
+    multiply = semi_structured.prepare(semi_structured.pack(weight), path)
+    return lambda: _done(multiply(inputs))
+
+
+def _layer_limit(name: str, work: Workload, ceilings: Ceilings) -> Limit | None:
+    rate = (ceilings.matmul_flops_per_s or {}).get("bfloat16")
+    if rate is None or ceilings.read_bytes_per_s is None:
+        return None
+    rows, dense = int(work["batch"] or 1), name == "dense"
+    flops = 2 * rows * SIDE * SIDE * (1 if dense else 0.5)
+    moved = SIDE * SIDE * (2 if dense else 9 / 8)
+    return Limit(
+        max(flops / rate, moved / ceilings.read_bytes_per_s), "the larger of FLOPs / rate and bytes / bandwidth"
+    )
+
+
+def _done(_result: Tensor) -> None:
+    """A timed step returns nothing."""

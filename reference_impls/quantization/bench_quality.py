@@ -1,0 +1,237 @@
+"""What quantization costs in quality and saves in bytes: perplexity and stored bits of whole models.
+
+Two models: the tiny target, trained by this project and never quantised, and SmolLM2-135M where it is installed. The
+weights of SmolLM2 were Q4_1 once, a grid of 4 bits in groups of 32 with an offset; no case here uses groups of 32, on
+which it would look lossless, and every workload says where its weights come from.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import cycle
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reference_impls.measurement.case import Case, Implementation, NotInstalledError, Role, Step, Workload
+from reference_impls.models import smollm2, tiny
+from reference_impls.models.decoder import Decoder
+from reference_impls.models.perplexity import token_perplexity
+from reference_impls.quantization import (
+    LayerStats,
+    awq,
+    bitnet,
+    fp8,
+    gptq,
+    hqq,
+    llm_int8,
+    nf4,
+    quarot,
+    rtn,
+    smoothquant,
+    spqr,
+)
+from reference_impls.quantization.apply import find_linears, quantize_model
+from reference_impls.quantization.calibration import Calibration, collect
+from reference_impls.quantization.fused import fuse
+
+CONTEXT = 256
+EVALUATED = {"tiny-target": 4096, "smollm2-135m": 2048}
+CALIBRATED = 8 * CONTEXT
+POOL = 12_000
+"""Tokens after those evaluated, from which each seed draws its windows of calibration."""
+SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A method with its parameters, under the name that records and figures use."""
+
+    name: str
+    method: Any
+    config: Any
+
+    @property
+    def module(self) -> str:
+        """Name of the method's module."""
+        return str(self.method.__name__).rpartition(".")[2]
+
+
+def grid_recipes(bits: int, group_size: int = 64) -> list[Recipe]:
+    """Methods on a uniform grid, all with the same groups of 64, which divide every width here; SpQR in its own."""
+    return [
+        Recipe("rtn", rtn, rtn.Config(bits=bits, group_size=group_size)),
+        Recipe("hqq", hqq, hqq.Config(bits=bits, group_size=group_size)),
+        Recipe("awq", awq, awq.Config(bits=bits, group_size=group_size)),
+        Recipe("gptq", gptq, gptq.Config(bits=bits, group_size=group_size)),
+        Recipe("gptq-act-order", gptq, gptq.Config(bits=bits, group_size=group_size, act_order=True)),
+        Recipe("spqr", spqr, spqr.Config(bits=bits, group_size=16)),
+    ]
+
+
+def _other_recipes() -> dict[str, list[Recipe]]:
+    return {
+        "w8a8": [
+            Recipe("llm-int8", llm_int8, llm_int8.Config()),
+            Recipe("smoothquant", smoothquant, smoothquant.Config()),
+            Recipe("fp8-e4m3", fp8, fp8.Config()),
+        ],
+        "w4a4": [
+            Recipe("quarot", quarot, quarot.Config()),
+            Recipe("no-rotation", quarot, quarot.Config(rotate_inputs=False)),
+        ],
+        "w4-levels": [Recipe("nf4-double", nf4, nf4.Config()), Recipe("nf4", nf4, nf4.Config(double=False))],
+        "ternary": [Recipe("bitnet-untrained", bitnet, bitnet.Config())],
+    }
+
+
+def _groups(model: str) -> dict[str, list[Recipe]]:
+    """Every method at every number of bits; on the larger model, where one takes half a minute, less at 8 bits."""
+    small = model == "tiny-target"
+    found = {f"{bits}-bit": grid_recipes(bits) for bits in ((8, 6, 5, 4, 3, 2) if small else (8, 4, 3, 2))}
+    if not small:
+        found["8-bit"] = [one for one in found["8-bit"] if one.name in ("rtn", "gptq")]
+        found = {name: [one for one in group if one.name != "gptq-act-order"] for name, group in found.items()}
+    others = _other_recipes()
+    return found | (others if small else {name: others[name] for name in ("w8a8", "w4a4", "w4-levels")})
+
+
+def quality_cases() -> list[Case]:
+    """Perplexity and stored bits, for both models."""
+    found = []
+    for model in EVALUATED:
+        trials = SEEDS if model == "tiny-target" else 1
+        for name, recipes in _groups(model).items():
+            case = f"quantization/{model}/{name}"
+            found.append(_case(f"{case}/perplexity", f"Perplexity of {model}, {name}", model, recipes, trials))
+            found.append(_case(f"{case}/bits_per_weight", f"Stored bits a weight of {model}, {name}", model, recipes))
+    gptq_alone = [one for one in grid_recipes(3) if one.name == "gptq"]
+    seeds = "quantization/smollm2-135m/3-bit-seeds/perplexity"
+    title = "Perplexity of smollm2-135m, 3-bit, over calibration texts"
+    return [*found, _case(seeds, title, "smollm2-135m", gptq_alone, SEEDS)]
+
+
+def _case(name: str, title: str, model: str, recipes: list[Recipe], trials: int = 1) -> Case:
+    metric = name.rpartition("/")[2]
+    measure = _perplexity if metric == "perplexity" else _bits
+    return Case(
+        id=name,
+        title=title,
+        metric=metric,
+        workload=workload_of(model),
+        implementations=tuple(_quality(one, measure) for one in [None, *recipes]),
+        timed=False,
+        no_limit="a property of the model and the text, not of the machine",
+        devices=("cpu",),
+        trials=trials,
+    )
+
+
+def workload_of(model: str) -> Workload:
+    """What every case of a model shares."""
+    origins = {
+        "tiny-target": "trained in bf16, never quantised",
+        "smollm2-135m": "dequantised from Q4_1: 4-bit once already",
+    }
+    return {
+        "model": model,
+        "weights": origins[model],
+        "text": "Sense and Sensibility from chapter 38, held out from the tiny models",
+        "tokens": EVALUATED[model],
+        "context_length": CONTEXT,
+        "calibration_tokens": CALIBRATED,
+        "calibration_text": f"windows drawn from the {POOL} tokens after those evaluated, anew for every trial",
+        "group_size": "64 unless the method has its own",
+        "dtype": "float32",
+    }
+
+
+def _quality(recipe: Recipe | None, measure: Callable[[str, Recipe | None, int], float]) -> Implementation:
+    def prepare_step(workload: Workload, device: str) -> Step:  # noqa: ARG001 values do not depend on the device
+        seeds = cycle(range(SEEDS))
+        return lambda: measure(str(workload["model"]), recipe, next(seeds))
+
+    role: Role = "method" if recipe else "baseline"
+    name, module = (recipe.name, recipe.module) if recipe else ("float32", None)
+    return Implementation(name, role, "simulated", prepare_step, module=module)
+
+
+def _perplexity(model: str, recipe: Recipe | None, seed: int) -> float:
+    return quality_of(model, recipe, seed if recipe and _needs(recipe) else 0)[0]
+
+
+def _bits(model: str, recipe: Recipe | None, _seed: int) -> float:
+    return quality_of(model, recipe, 0)[1]
+
+
+def _needs(recipe: Recipe) -> tuple[str, ...]:
+    return tuple(getattr(recipe.method, "NEEDS", ()))
+
+
+@cache
+def quality_of(model: str, recipe: Recipe | None, seed: int) -> tuple[float, float]:
+    """-> perplexity, stored bits a weight. Both at once, so that a model is quantised once and need not be kept."""
+    quantized = _quantized(model, recipe, seed)  # first, so that a model that is not here is told as such
+    perplexity = token_perplexity(quantized, tokens_of(model)[: EVALUATED[model]], CONTEXT)
+    return perplexity, 32.0 if recipe is None else mean_bits(quantized)
+
+
+def mean_bits(quantized: nn.Module) -> float:
+    """Stored bits a weight over all layers that a method went through."""
+    layers: list[Any] = [one for one in quantized.modules() if hasattr(one, "quantized")]
+    counts = [layer.out_features * layer.in_features for layer in layers]
+    bits = [count * layer.quantized.bits_per_weight for count, layer in zip(counts, layers, strict=True)]
+    return float(sum(bits) / sum(counts))
+
+
+def _quantized(model: str, recipe: Recipe | None, seed: int) -> nn.Module:
+    if recipe is None:
+        return _fused(model)
+    stats = _stats(model, seed) if _needs(recipe) else None
+    return quantize_model(_fused(model), recipe.method, recipe.config, stats)
+
+
+@cache
+def _stats(model: str, seed: int) -> Mapping[str, LayerStats]:
+    decoder = _fused(model)
+    return collect(decoder, dict(find_linears(decoder)), Calibration([*calibration_windows(model, seed)]))
+
+
+def calibration_windows(model: str, seed: int) -> Tensor:
+    """Windows of one seed, none of them from the text that is evaluated. -> (windows, 1, CONTEXT)"""
+    pool = tokens_of(model)[EVALUATED[model] :]
+    generator = torch.Generator().manual_seed(seed)
+    starts = torch.randint(len(pool) - CONTEXT, (CALIBRATED // CONTEXT,), generator=generator)
+    return torch.stack([pool[None, start : start + CONTEXT] for start in starts.tolist()])
+
+
+@cache
+def _fused(model: str) -> Decoder:
+    """Layers with the same inputs stacked: a third fewer layers to go through, and one AWQ scale for them."""
+    return fuse(model_of(model))
+
+
+@cache
+def model_of(name: str) -> Decoder:
+    """The named model in float32, loaded once. Raises NotInstalledError where SmolLM2's file is not at hand."""
+    if name == "tiny-target":
+        return tiny.load_target()
+    try:
+        return smollm2.load_smollm2()
+    except FileNotFoundError as error:
+        raise NotInstalledError(str(error)) from error
+
+
+@cache
+def tokens_of(model: str) -> Tensor:
+    """The text as the model's tokens: those to evaluate, then the pool for calibration. -> (seq,)"""
+    count = EVALUATED[model] + POOL
+    if model == "tiny-target":
+        return tiny.heldout_tokens(count)
+    return torch.as_tensor(smollm2.load_smollm2_tokenizer().encode(tiny.heldout_text()))[:count]
+
+
+def rtn_perplexity(model: str, config: rtn.Config) -> Callable[[], float]:
+    """The perplexity that a grid leaves, as the quality beside a speed; computed when called, once."""
+    return partial(_perplexity, model, Recipe("rtn", rtn, config), 0)

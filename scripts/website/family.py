@@ -1,0 +1,199 @@
+"""What a technique page shows of the family of modules that it names: which modules, which figures, which runs.
+
+Nobody lists modules on pages. A module belongs to the pages under which a paper of its header is filed; the topmost
+page of the family shows all of them, with those whose paper the catalogue does not have.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from urllib.parse import urlencode
+
+from scripts.catalogue.load import Page
+from scripts.catalogue.model import Measurement, Run
+from scripts.website.derive import Derived
+from scripts.website.errors import BuildError
+from scripts.website.evidence import RunView, run_views
+from scripts.website.figures import FigureView
+from scripts.website.implementations import ImplementationView, implementations
+from scripts.website.plots import PLOTS, draw_plots
+from scripts.website.plots.points import Point, points_of, shown_for
+from scripts.website.plots.style import Palette, family_modules
+from scripts.website.settings import Settings
+from scripts.website.staleness import stale
+from scripts.website.views import technique_href
+
+INLINE = 3
+"""Machines whose figures and tables stand on the page itself; Compare has them all."""
+
+DEVICES = {"cpu": "CPU", "cuda": "CUDA GPU"}
+
+_DEVICE = re.compile(r"--device[ =](\w+)")
+
+
+@dataclass(frozen=True)
+class Support:
+    """On what the modules of a page have been run: a cell for each device and type of number."""
+
+    columns: list[str]
+    rows: list[tuple[str, list[str]]]
+    """Module, and for each column where and when it was run last, or "not run"."""
+
+
+@dataclass(frozen=True)
+class MachineFigures:
+    """The figures of one machine."""
+
+    machine: str
+    when: str
+    figures: list[FigureView]
+
+
+@dataclass(frozen=True)
+class FamilyView:
+    """Everything of this kind on one page."""
+
+    implementations: list[ImplementationView]
+    effects: dict[str, str]
+    """Module -> the effects that its records have."""
+    machines: list[MachineFigures]
+    runs: list[RunView]
+    elsewhere: list[tuple[str, str]]
+    """Further machines, and where Compare shows them (a path from the site's root)."""
+    support: Support
+    is_topmost: bool
+
+
+class Families:
+    """The families of one catalogue; figures and points are computed once."""
+
+    def __init__(self, derived: Derived, settings: Settings) -> None:
+        self.derived, self.settings = derived, settings
+        self.pages, self.runs = derived.catalogue.pages, derived.catalogue.runs
+        self.modules = family_modules(settings.root)
+        self.palette = Palette(self.modules)
+        self._views: dict[str, FamilyView] = {}
+
+    @cached_property
+    def points(self) -> dict[str, list[Point]]:
+        """Points of every run, by its file: the most complete first, then the newest."""
+        ordered = sorted(self.runs.items(), key=lambda item: (-len(item[1].measurements), -item[1].started.timestamp()))
+        points = {file: points_of(file, run, self.modules.get(run.suite, [])) for file, run in ordered}
+        self.palette.learn(point for found in points.values() for point in found)
+        return points
+
+    @cached_property
+    def listed(self) -> dict[str, list[ImplementationView]]:
+        """The modules of each family that a page names."""
+        named = {page.technique.family for page in self.pages.values()} - {None}
+        root, repo_url, commit = self.settings.root, self.settings.repo_url, self.settings.commit
+        return {family: implementations(root, family, repo_url, commit) for family in sorted(filter(None, named))}
+
+    def view(self, slug: str) -> FamilyView | None:
+        """What the page shows, or None where it names no family."""
+        page = self.pages[slug]
+        if page.technique.family is None:
+            return None
+        if slug not in self._views:
+            self._views[slug] = self._view(page, page.technique.family)
+        return self._views[slug]
+
+    def figures(self) -> list[FigureView]:
+        """Every figure of every page: what the build writes beside them."""
+        views = [view for slug in self.pages if (view := self.view(slug))]
+        return [figure for view in views for group in view.machines for figure in group.figures]
+
+    def _view(self, page: Page, family: str) -> FamilyView:
+        unknown = set(page.technique.plots) - set(PLOTS)
+        if unknown:
+            known = ", ".join(sorted(PLOTS))
+            raise BuildError(f"{page.file}: unknown plots {', '.join(sorted(unknown))}; there are {known}")
+        shown = self.shown(page.slug, family)
+        names = {one.name for one in shown}
+        is_topmost = page.slug == self.topmost(family)
+        points = {
+            file: found if is_topmost else shown_for(found, names)
+            for file, found in self.points.items()
+            if self.runs[file].suite == family
+        }
+        kept = {file: {(point.one.case, point.one.implementation) for point in found} for file, found in points.items()}
+        runs = [self._dated(one) for one in run_views(self.runs, family, kept)]
+        return FamilyView(
+            implementations=shown,
+            effects=_effects(point for found in points.values() for point in found),
+            machines=self._machines(page, points)[:INLINE],
+            runs=runs[:INLINE],
+            elsewhere=[(run.machine, f"compare/?{urlencode({'machine': run.machine})}") for run in runs[INLINE:]],
+            support=support(shown, [point for found in points.values() for point in found]),
+            is_topmost=is_topmost,
+        )
+
+    def _dated(self, view: RunView) -> RunView:
+        return replace(view, stale=stale(self.settings.root, self.runs[view.file]))
+
+    def _machines(self, page: Page, points: dict[str, list[Point]]) -> list[MachineFigures]:
+        href = technique_href(page.slug)
+        groups = []
+        for file, found in points.items():
+            run = self.runs[file]
+            figures = draw_plots(page.technique.plots, found, self.palette, href)
+            if figures:
+                groups.append(MachineFigures(run.machine.name, run.started.date().isoformat(), [*figures]))
+        return groups
+
+    def topmost(self, family: str) -> str:
+        """The page of the family that lies highest in the tree."""
+        named = [slug for slug, page in self.pages.items() if page.technique.family == family]
+        return min(named, key=lambda slug: (slug.count("/"), slug))
+
+    def shown(self, slug: str, family: str) -> list[ImplementationView]:
+        """Modules with a paper filed here or below; on the topmost page also those that no page has."""
+        if slug == self.topmost(family):
+            others = [own for own, page in self.pages.items() if page.technique.family == family and own != slug]
+            elsewhere = {one.name for own in others for one in self._filed(own, family)}
+            here = {one.name for one in self._filed(slug, family)}
+            return [one for one in self.listed[family] if one.name in here or one.name not in elsewhere]
+        return self._filed(slug, family)
+
+    def _filed(self, slug: str, family: str) -> list[ImplementationView]:
+        ids = {entry.paper.arxiv for entry in self.derived.below[slug]} - {None}
+        return [one for one in self.listed[family] if ids & set(one.arxiv)]
+
+
+def support(shown: Iterable[ImplementationView], points: Iterable[Point]) -> Support:
+    """Device by type of number; where nothing was run, a device has one column that says so."""
+    last: dict[tuple[str, str, str], Run] = {}
+    for point in points:
+        key = (point.module or "", *_place(point.run, point.one))
+        if key not in last or point.run.started > last[key].started:
+            last[key] = point.run
+    modules = {module for module, _, _ in last} - {""}
+    types = {
+        device: sorted({kind for m, d, kind in last if d == device and m in modules}) or [""] for device in DEVICES
+    }
+    places = [(device, kind) for device, kinds in types.items() for kind in kinds]
+    return Support(
+        columns=[f"{DEVICES[device]}{', ' if kind else ''}{kind}" for device, kind in places],
+        rows=[(one.name, [_cell(last.get((one.name, *place))) for place in places]) for one in shown],
+    )
+
+
+def _place(run: Run, one: Measurement) -> tuple[str, str]:
+    """Device and type of number of a measurement: as its workload says, else as the command does."""
+    asked = _DEVICE.search(run.command)
+    device = one.workload.get("device") or (asked[1] if asked else "cuda" if run.machine.gpu else "cpu")
+    kind = one.workload.get("dtype") or one.workload.get("inputs") or "type not recorded"
+    return str(device).partition(":")[0], str(kind)
+
+
+def _cell(run: Run | None) -> str:
+    return f"{run.machine.name}, {run.started.date().isoformat()}" if run else "not run"
+
+
+def _effects(points: Iterable[Point]) -> dict[str, str]:
+    found: dict[str, set[str]] = {}
+    for point in points:
+        if point.module:
+            found.setdefault(point.module, set()).add(point.one.effect)
+    return {module: ", ".join(sorted(effects)) for module, effects in found.items()}

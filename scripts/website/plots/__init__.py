@@ -1,0 +1,58 @@
+"""Figures of recorded runs by the ids that a technique page names in `plots:`.
+
+Every one works for any family: it asks for metrics and fields of workloads, not for names; only `stopping` knows its
+own suite. `draw_plots` gives those of one run.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from scripts.website.plots import stopping
+from scripts.website.plots.apply import time_to_apply
+from scripts.website.plots.draw import PlotView
+from scripts.website.plots.points import Point
+from scripts.website.plots.quality import by_field, by_metric, quality_against
+from scripts.website.plots.scale import BATCH, CONTEXT, LIMIT, SPEED, along
+from scripts.website.plots.style import Palette
+
+Plot = Callable[[Iterable[Point], Palette, str], list[PlotView]]
+
+
+def _quality(size: str) -> Plot:
+    return lambda points, palette, folder: quality_against(points, by_metric(size), palette, folder)
+
+
+def _sparsity(points: Iterable[Point], palette: Palette, folder: str) -> list[PlotView]:
+    return quality_against(points, by_field("sparsity", "share of zeros (higher saves more)"), palette, folder)
+
+
+def _along(points: Iterable[Point], palette: Palette, folder: str, *, which: str) -> list[PlotView]:
+    quantity, axis = _ALONG[which]
+    return along(points, quantity, axis, palette, folder)
+
+
+_ALONG = {
+    "limit-share": (LIMIT, BATCH),
+    "limit-context": (LIMIT, CONTEXT),
+    "speed-batch": (SPEED, BATCH),
+    "speed-context": (SPEED, CONTEXT),
+}
+
+PLOTS: dict[str, Plot] = {
+    "apply-time": time_to_apply,
+    "quality-bits": _quality("bits_per_weight"),
+    "quality-bytes": _quality("weight_bytes"),
+    "quality-cache": _quality("kv_bytes"),
+    "quality-sparsity": _sparsity,
+    **{name: partial(_along, which=name) for name in _ALONG},
+    **stopping.PLOTS,
+}
+"""Id -> the function that draws it."""
+
+
+def draw_plots(names: Iterable[str], points: list[Point], palette: Palette, folder: str) -> list[PlotView]:
+    """The figures of one run that a page names, in its order; a name without data gives none.
+
+    folder: the page's path from the site's root, beside which the data are put.
+    """
+    return [view for name in names if name in PLOTS for view in PLOTS[name](points, palette, folder)]

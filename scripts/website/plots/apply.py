@@ -1,0 +1,90 @@
+"""What it costs to apply a method: its time, as a factor over the baseline's."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from scripts.catalogue.vocabulary import METRICS
+from scripts.website.figures import Cell
+from scripts.website.plots.draw import (
+    EVIDENCE_COLUMNS,
+    LINE,
+    Key,
+    PlotView,
+    bars,
+    evidence_cells,
+    figure,
+    keys,
+    log_axis,
+    origin_of,
+    ratio_text,
+    rule,
+    short,
+    slug_of,
+    trace,
+)
+from scripts.website.plots.points import APPLY_METRICS, Point, ratio_to, subject
+from scripts.website.plots.style import Palette, Styles
+from scripts.website.plots.text import number
+
+
+def time_to_apply(points: Iterable[Point], palette: Palette, folder: str) -> list[PlotView]:
+    """One figure a case."""
+    cases: dict[str, list[Point]] = {}
+    for point in points:
+        if point.one.metric in APPLY_METRICS:
+            cases.setdefault(point.one.case, []).append(point)
+    return [_view(group, palette, folder) for group in cases.values() if len(group) > 1]
+
+
+def _view(group: list[Point], palette: Palette, folder: str) -> PlotView:
+    ordered = sorted(group, key=lambda point: point.value)
+    methods = [point for point in ordered if point.one is not point.baseline]
+    base = group[0].baseline
+    styles, about = palette.styles(methods), subject(base)
+    workload = "; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in base.workload.items())
+    slowest = methods[-1]
+    columns = ["implementation", METRICS[base.metric].title, f"times {base.implementation}", "energy"]
+    return PlotView(
+        id=slug_of(f"apply-{about}-{group[0].run.machine.name}"),
+        title=f"Time to apply the method: {about}",
+        summary=f"{base.implementation} takes {number(_baseline_value(group), base.unit)}; the slowest, "
+        f"{slowest.one.implementation}, {number(slowest.value, slowest.one.unit)}.",
+        source="",
+        columns=[*columns, *EVIDENCE_COLUMNS],
+        rows=[_row(point) for point in ordered],
+        figure=_figure(methods, base.implementation, styles),
+        folder=folder,
+        legend=[*keys(styles, methods), Key(f"baseline {base.implementation}", LINE)],
+        origin=origin_of(group),
+        notes=[f"{workload}.", "Bars: 95 % bootstrap intervals over interleaved rounds."],
+        points=ordered,
+        styles=styles,
+    )
+
+
+def _baseline_value(group: Iterable[Point]) -> float:
+    return next(point.value for point in group if point.one is point.baseline)
+
+
+def _row(point: Point) -> list[Cell]:
+    ratio = ratio_to(point.one, point.baseline) if point.one is not point.baseline else None
+    text = ratio_text(ratio.value, ratio.lo, ratio.hi) if ratio else ""
+    energy = "not available" if point.one.energy_j is None else f"{point.one.energy_j:.3g} J"
+    return [point.one.implementation, number(point.value, point.one.unit), text, energy, *evidence_cells(point)]
+
+
+def _figure(methods: list[Point], baseline: str, styles: Styles) -> dict[str, Any]:
+    """Quickest at the top; of times, so lower is better."""
+    found = [(point, ratio) for point in reversed(methods) if (ratio := ratio_to(point.one, point.baseline))]
+    names = [point.one.implementation for point, _ in found]
+    traces = [rule([1, 1], [names[0], names[-1]], baseline, "solid", "ink").update(mode="lines")]
+    for point, ratio in found:
+        name = point.one.implementation
+        text = f"{name}: {number(point.value, point.one.unit)}, {ratio_text(ratio.value, ratio.lo, ratio.hi)}"
+        error = bars([ratio.value], [(ratio.lo, ratio.hi)])
+        more = {"ties": [point.is_tied], "error_x": error, "hovertext": [text]}
+        traces.append(trace(name, styles[name], [short(ratio.value)], [name], **more))
+    reach = [1.0, *(end for _, ratio in found for end in (ratio.lo, ratio.hi))]
+    across = log_axis(f"times {baseline} (lower is better)", reach, "×")
+    rows = {"type": "category", "categoryorder": "array", "categoryarray": names, "dtick": 1}
+    return figure(traces, {"xaxis": across, "yaxis": rows})

@@ -1,0 +1,221 @@
+"""Pieces that all figures of recorded runs share: the view, its origin, traces, axes and ticks.
+
+Figures carry numbers for colours (`meta.series`, 0 for what is not ours) and words for lines (`meta.tone`); the page
+turns both into colours of its scheme. A hollow mark always means that no difference from the baseline was seen.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import ceil, floor, log10
+from typing import Any
+
+import plotly.graph_objects as go
+
+from scripts.catalogue.model import Run
+from scripts.website.figures import Cell, FigureView
+from scripts.website.plots.points import Point
+from scripts.website.plots.style import Style, Styles
+
+LINE = Style(0, "line", "solid")
+"""Of a legend entry that stands for a line without marks."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One line of a legend: `line` where it stands for a line without marks."""
+
+    name: str
+    style: Style
+    is_tie: bool = False
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the numbers of a figure come from, so that anybody can fetch or repeat them."""
+
+    machine: str
+    facts: str
+    when: str
+    commit: str
+    is_dirty: bool
+    command: str
+    file: str
+    samples: str
+
+
+@dataclass(frozen=True)
+class PlotView(FigureView):
+    """A figure of recorded runs; its data lie beside the page that shows it. `is_wide`: it needs the page's width."""
+
+    folder: str
+    legend: list[Key]
+    origin: Origin
+    notes: list[str]
+    is_wide: bool = False
+    points: Sequence[Point] = ()
+    """The point of each row, where rows are points."""
+    styles: Styles = field(default_factory=dict)
+    sizes: Sequence[float] = ()
+    """Where each point lies along x, where the drawing has an axis of values there."""
+
+    @property
+    def json_href(self) -> str:
+        """The plotly figure."""
+        return f"{self.folder}{self.id}.json"
+
+    @property
+    def csv_href(self) -> str:
+        """The table."""
+        return f"{self.folder}{self.id}.csv"
+
+
+def machine_facts(run: Run) -> str:
+    """The hardware line: what ran, on how much of it, with which software."""
+    machine = run.machine
+    load = f"load {machine.load_average[0]:.1f} at the start" if machine.load_average else None
+    parts = [
+        machine.gpu,
+        machine.cpu,
+        f"{machine.cores} cores",
+        f"{machine.threads} thread{'s' if machine.threads > 1 else ''}",
+        f"torch {machine.torch}",
+        f"CUDA {machine.cuda}" if machine.cuda else None,
+        f"Python {machine.python}",
+        load,
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def origin_of(points: Sequence[Point]) -> Origin:
+    """Of points that come from one run."""
+    run = points[0].run
+    return Origin(
+        machine=run.machine.name,
+        facts=machine_facts(run),
+        when=run.started.date().isoformat(),
+        commit=run.code.commit,
+        is_dirty=run.code.dirty,
+        command=run.command,
+        file=points[0].file,
+        samples=_samples(points),
+    )
+
+
+def _samples(points: Sequence[Point]) -> str:
+    """How many samples, and how many of the series came to rest."""
+    counts = sorted(len(point.one.samples) for point in points)
+    timed = [point for point in points if not point.is_exact]
+    if not timed:
+        return "exact values, nothing to repeat"
+    rest = sum(point.one.converged for point in timed)
+    span = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+    return f"n = {span} a point; {rest} of {len(timed)} converged, the others were cut by their budget"
+
+
+def trace(name: str, style: Style, x: list[Any], y: list[Any], **more: Any) -> go.Scatter:
+    """Marks, and a line between them where there are several. `ties`: which marks are hollow."""
+    ties = more.pop("ties", [False] * len(x))
+    symbols = [style.symbol + ("-open" if tie else "") for tie in ties]
+    marker = {"symbol": symbols, "size": 10, "line": {"width": 2 if any(ties) else 1}}
+    mode = more.pop("mode", "lines+markers" if len(x) > 1 else "markers")
+    more.setdefault("hovertemplate", "%{hovertext}<extra></extra>")
+    line = {"dash": style.dash, "width": 1.5}
+    return go.Scatter(name=name, x=x, y=y, mode=mode, marker=marker, line=line, meta={"series": style.series}, **more)
+
+
+def rule(x: list[Any], y: list[Any], text: str, dash: str = "solid", tone: str = "ink-2") -> go.Scatter:
+    """A line to read the others against, with its meaning written at its end."""
+    return go.Scatter(
+        x=x,
+        y=y,
+        mode="lines+text",
+        text=[text, *[""] * (len(x) - 1)],
+        textposition="top right",
+        line={"dash": dash, "width": 1},
+        hoverinfo="skip",
+        meta={"tone": tone},
+    )
+
+
+def bars(values: Sequence[float], spreads: Sequence[tuple[float, float] | None]) -> dict[str, Any]:
+    """Error bars up to the ends of the spreads."""
+    ends = [spread or (value, value) for value, spread in zip(values, spreads, strict=True)]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [short(high - value) for value, (_, high) in zip(values, ends, strict=True)],
+        "arrayminus": [short(value - low) for value, (low, _) in zip(values, ends, strict=True)],
+        "thickness": 1,
+        "width": 3,
+    }
+
+
+def short(value: float) -> float:
+    """Four digits: what a figure of some hundred pixels can show."""
+    return float(f"{value:.4g}")
+
+
+def figure(traces: Iterable[go.Scatter], layout: dict[str, Any]) -> dict[str, Any]:
+    """The figure without plotly's default template; the legend is the page's own."""
+    data: dict[str, Any] = go.Figure(list(traces), {"showlegend": False} | layout).to_plotly_json()
+    data["layout"].pop("template", None)
+    return data
+
+
+def log_axis(title: str, values: Iterable[float], suffix: str = "") -> dict[str, Any]:
+    """A logarithmic axis with round ticks over all values."""
+    found = [value for value in values if value > 0] or [1.0]
+    low, high = min(found) / 1.12, max(found) * 1.12
+    marks = ticks(low, high)
+    return {
+        "title": {"text": title},
+        "type": "log",
+        "range": [round(log10(low), 3), round(log10(high), 3)],
+        "tickvals": marks,
+        "ticktext": [f"{mark:g}{suffix}" for mark in marks],
+    }
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers between two positive ends: even steps over a short span, some of each decade over a longer one."""
+    span = high / low
+    if span < 3:
+        rough = (high - low) / 5
+        size = 10.0 ** floor(log10(rough))
+        step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
+        return [short(step * n) for n in range(ceil(low / step), floor(high / step) + 1)]
+    steps: tuple[int, ...] = (1, 2, 3, 4, 6, 8) if span < 20 else (1, 2, 5) if span < 2000 else (1,)
+    decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+    return [mark for decade in decades for step in steps if low <= (mark := short(step * 10.0**decade)) <= high]
+
+
+def keys(styles: Styles, points: Iterable[Point]) -> list[Key]:
+    """The legend: ours first, then what others made; and what a hollow mark means, where there is one."""
+    points = list(points)
+    names = {point.one.implementation for point in points}
+    ordered = sorted(names & set(styles), key=lambda name: (styles[name].series == 0, name))
+    legend = [Key(name, styles[name]) for name in ordered]
+    if any(point.is_tied for point in points):
+        legend.append(Key("hollow: no difference seen", Style(0, "circle", "solid"), is_tie=True))
+    return legend
+
+
+def slug_of(text: str) -> str:
+    """A name for files and anchors."""
+    return "-".join(
+        "".join(letter if letter.isalnum() and letter.isascii() else " " for letter in text.lower()).split()
+    )
+
+
+def evidence_cells(point: Point) -> list[Cell]:
+    """The last columns of every table: n, whether it came to rest, the kind of effect."""
+    state = "yes" if point.one.converged else f"no: {point.one.stop_reason.replace('_', ' ')}"
+    return [len(point.one.samples), "exact" if point.is_exact else state, point.one.effect]
+
+
+EVIDENCE_COLUMNS = ["n", "converged", "effect"]
+
+
+def ratio_text(value: float, low: float, high: float) -> str:
+    """A factor with its interval."""
+    return f"{value:.3g}× [{low:.3g}, {high:.3g}]"

@@ -1,0 +1,226 @@
+"""Quality against size: what a method keeps of the model, at how many stored bits (or bytes, or parameters).
+
+Quality and size are cases of their own; those whose ids differ in the last part alone belong together, and their
+implementations are joined by name. One figure a model and text: a perplexity means nothing outside its text.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scripts.catalogue.vocabulary import METRICS
+from scripts.website.figures import Cell
+from scripts.website.plots.draw import (
+    EVIDENCE_COLUMNS,
+    LINE,
+    Key,
+    PlotView,
+    bars,
+    evidence_cells,
+    figure,
+    keys,
+    log_axis,
+    origin_of,
+    rule,
+    short,
+    slug_of,
+    trace,
+)
+from scripts.website.plots.points import QUALITY_METRICS, Point, subject
+from scripts.website.plots.style import Palette, Styles
+from scripts.website.plots.text import listed, number
+
+WIDE = 8
+"""Implementations beyond which a figure takes the page's whole width."""
+
+TEXT_FIELDS = ("text", "tokens", "context_length", "dataset", "task")
+"""Fields of a workload that decide whether two qualities may be compared."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """The axis of sizes: a metric measured in a case beside the quality's, or a field of the workload."""
+
+    id: str
+    title: str
+    of: Callable[[Point, "Index"], float | None]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A point of quality with its size."""
+
+    point: Point
+    size: float
+
+
+Index = dict[tuple[str, str, str], Point]
+"""(prefix of the case, implementation, metric) -> point."""
+
+
+def by_metric(metric: str) -> Size:
+    """Sizes from the case that measures this metric under the same prefix."""
+    return Size(metric, f"{METRICS[metric].title}, {METRICS[metric].unit} (lower is better)", _beside(metric))
+
+
+def _beside(metric: str) -> Callable[[Point, Index], float | None]:
+    def find(point: Point, index: Index) -> float | None:
+        found = index.get((point.prefix, point.one.implementation, metric))
+        return found.value if found else None
+
+    return find
+
+
+def by_field(field: str, title: str) -> Size:
+    """Sizes from a field of the workload, such as a share of zeros."""
+
+    def find(point: Point, _: Index) -> float | None:
+        value = point.one.workload.get(field)
+        return float(value) if isinstance(value, int | float) else None
+
+    return Size(field, title, find)
+
+
+def index_of(points: Iterable[Point]) -> Index:
+    """Points by what joins them."""
+    return {(point.prefix, point.one.implementation, point.one.metric): point for point in points}
+
+
+def pairs_of(points: Iterable[Point], size: Size) -> list[Pair]:
+    """Every quality that has a size."""
+    points = list(points)
+    index = index_of(points)
+    sized = ((point, size.of(point, index)) for point in points if point.one.metric in QUALITY_METRICS)
+    return [Pair(point, value) for point, value in sized if value is not None]
+
+
+def front_of(pairs: Sequence[Pair]) -> list[Pair]:
+    """The Pareto front: no other is both smaller and better. Ordered by size."""
+    best: list[Pair] = []
+    for pair in sorted(pairs, key=lambda pair: (pair.size, _badness(pair))):
+        if not best or _badness(pair) < _badness(best[-1]):
+            best.append(pair)
+    return best
+
+
+def _badness(pair: Pair) -> float:
+    return -pair.point.value if pair.point.one.better == "higher" else pair.point.value
+
+
+def quality_against(points: Iterable[Point], size: Size, palette: Palette, folder: str) -> list[PlotView]:
+    """One figure a model, text and metric."""
+    groups: dict[tuple[str, ...], list[Pair]] = {}
+    for pair in pairs_of(points, size):
+        groups.setdefault(_group(pair.point), []).append(pair)
+    return [
+        _view(pairs, size, palette, folder)
+        for pairs in groups.values()
+        if any(pair.point.one.role == "method" for pair in pairs)
+    ]
+
+
+def _group(point: Point) -> tuple[str, ...]:
+    workload = point.one.workload
+    return (point.one.metric, subject(point.one), *(str(workload.get(field)) for field in TEXT_FIELDS))
+
+
+def _view(pairs: list[Pair], size: Size, palette: Palette, folder: str) -> PlotView:
+    own = [pair for pair in pairs if pair.point.one.role != "baseline"]
+    points = [pair.point for pair in own]
+    first = points[0]
+    metric, about = METRICS[first.one.metric], subject(first.one)
+    styles, front = palette.styles(points), front_of(own)
+    base = next((pair for pair in pairs if pair.point.one.role == "baseline"), None)
+    ordered = sorted(pairs, key=lambda pair: (pair.size, _badness(pair)))
+    legend = [*keys(styles, points), Key("Pareto front", replace(LINE, dash="dot"))]
+    return PlotView(
+        id=slug_of(f"quality-{size.id}-{first.one.metric}-{about}-{first.run.machine.name}"),
+        title=f"{metric.title.capitalize()} against {size.title.partition(',')[0]}: {about}",
+        summary=_summary(front, base),
+        source="",
+        columns=["implementation", size.title.partition(" (")[0], metric.title, "on the front", *EVIDENCE_COLUMNS],
+        rows=[_row(pair, front) for pair in ordered],
+        figure=_figure(own, base, size, styles, front),
+        folder=folder,
+        legend=[*legend, *([Key(f"baseline {base.point.one.implementation}", LINE)] if base else [])],
+        origin=origin_of(points),
+        notes=_notes(first, own),
+        is_wide=len(styles) > WIDE,
+        points=[pair.point for pair in ordered],
+        styles=styles,
+        sizes=[pair.size for pair in ordered],
+    )
+
+
+def _row(pair: Pair, front: Sequence[Pair]) -> list[Cell]:
+    point = pair.point
+    spread = f" [{point.spread[0]:.4g}, {point.spread[1]:.4g}]" if point.spread else ""
+    on_front = "baseline" if point.one.role == "baseline" else "yes" if pair in front else ""
+    return [
+        point.one.implementation,
+        f"{pair.size:.4g}",
+        f"{point.value:.4g}{spread}",
+        on_front,
+        *evidence_cells(point),
+    ]
+
+
+def _notes(first: Point, own: Sequence[Pair]) -> list[str]:
+    fields = [(name, first.one.workload.get(name)) for name in ("weights", *TEXT_FIELDS)]
+    notes = ["; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in fields if value is not None) + "."]
+    if any(pair.point.spread for pair in own):
+        notes.append("Bars: range over seeds, or the 95 % interval of the median where there are enough.")
+    return notes
+
+
+def _summary(front: Sequence[Pair], base: Pair | None) -> str:
+    """Who makes up the front, and what its smallest member costs."""
+    names = listed(list(dict.fromkeys(pair.point.one.implementation for pair in front)))
+    smallest = front[0]
+    text = f"The Pareto front is made of {names}"
+    if base is None or not base.point.value:
+        return f"{text}."
+    unit = smallest.point.one.unit
+    change = 100 * (smallest.point.value / base.point.value - 1)
+    return (
+        f"{text}; its smallest, {smallest.point.one.implementation} at {smallest.size:.3g}, has "
+        f"{number(smallest.point.value, unit)} against {number(base.point.value, unit)} of "
+        f"{base.point.one.implementation} ({change:+.0f} %)."
+    )
+
+
+def _figure(own: list[Pair], base: Pair | None, size: Size, styles: Styles, front: Sequence[Pair]) -> dict[str, Any]:
+    sizes, values = [pair.size for pair in own], [pair.point.value for pair in own]
+    low, high = min(sizes), max(sizes)
+    ends = (low / 1.12, high * 1.12) if low > 0 else (low, high)
+    traces = [
+        rule([pair.size for pair in front], [short(pair.point.value) for pair in front], "", "dot", "ink").update(
+            mode="lines", line={"shape": "hv", "width": 1.5}
+        )
+    ]
+    if base:
+        line = [*ends], [short(base.point.value)] * 2
+        traces.append(rule(*line, f"{base.point.one.implementation}, {base.size:.4g}", "solid", "ink"))
+    for name, style in styles.items():
+        mine = sorted((pair for pair in own if pair.point.one.implementation == name), key=lambda pair: pair.size)
+        traces.append(
+            trace(
+                name,
+                style,
+                [short(pair.size) for pair in mine],
+                [short(pair.point.value) for pair in mine],
+                error_y=bars([pair.point.value for pair in mine], [pair.point.spread for pair in mine]),
+                hovertext=[f"{name}: {pair.point.value:.4g} at {pair.size:.4g}" for pair in mine],
+            )
+        )
+    metric = METRICS[own[0].point.one.metric]
+    unit = "" if metric.unit == "1" else f", {metric.unit}"
+    spreads = [end for pair in own for end in pair.point.spread or ()]
+    reach = [*values, *spreads, *([base.point.value] if base else [])]
+    up = _axis(f"{metric.title}{unit} ({metric.better} is better)", reach)
+    return figure(traces, {"xaxis": _axis(size.title, sizes), "yaxis": up})
+
+
+def _axis(title: str, values: list[float]) -> dict[str, Any]:
+    """Logarithmic where that can be: few bits and small losses lie close together."""
+    return log_axis(title, values) if min(values) > 0 else {"title": {"text": title}}

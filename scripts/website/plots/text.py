@@ -1,0 +1,44 @@
+"""Words for figures: numbers with units, lists, and sentences that follow from the data."""
+
+from collections.abc import Sequence
+
+from scripts.website.plots.points import Point
+
+_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+
+
+def number(value: float, unit: str) -> str:
+    """A value with its unit; seconds with the prefix that leaves one to three digits before the point."""
+    if unit != "s":
+        return f"{value:.4g}" + ("" if unit == "1" else f" {unit}")
+    scale, prefix = next(((s, p) for s, p in _PREFIXES if value >= s), _PREFIXES[-1])
+    return f"{value / scale:.3g} {prefix}s"
+
+
+def listed(names: Sequence[str]) -> str:
+    """a, b and c."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def extremes(group: Sequence[Point]) -> str:
+    """Who comes nearest to the limit, and who stays furthest from it."""
+    ordered = sorted(group, key=lambda point: point.share or 0.0)
+    low, high = ordered[0], ordered[-1]
+    if len(ordered) == 1:
+        return f"{_where(high)} reaches {_percent(high)} of the limit."
+    return f"Nearest to the limit is {_where(high)} with {_percent(high)}, furthest {_where(low)} with {_percent(low)}."
+
+
+def _where(point: Point) -> str:
+    batch = point.one.workload.get("batch")
+    return point.one.implementation + (f" at batch {batch}" if batch is not None else "")
+
+
+def _percent(point: Point) -> str:
+    share = 100 * (point.share or 0.0)
+    return f"{share:.0f} %" if share >= 10 else f"{share:.2g} %"
+
+
+def change_points(name: str, axis: str, before: float, after: float, is_better: bool) -> str:
+    """A series that passes break-even between two places."""
+    return f"{name} {'gains' if is_better else 'loses'} its lead between {axis} {before:g} and {after:g}."

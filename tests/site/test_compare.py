@@ -1,0 +1,291 @@
+"""Compare and /api/v1/evidence.json: they say what the recorded samples say, and every state can be linked."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+from jsonschema import Draft202012Validator
+from playwright.sync_api import Page, expect
+
+from scripts.catalogue.load import load_catalogue
+from scripts.website.compare import Comparison
+from scripts.website.derive import derive
+from scripts.website.evidence_api import evidence_files
+from scripts.website.family import Families
+from scripts.website.settings import read_settings
+from tests.site.conftest import ROOT, Site, Visit
+
+browser = pytest.mark.browser
+expect.set_options(timeout=15_000)
+Item = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def document(site: Site) -> Item:
+    data: Item = json.loads((site.public / "api/v1/evidence.json").read_text("utf-8"))
+    return data
+
+
+@pytest.fixture(scope="module")
+def recorded(site: Site) -> dict[tuple[str, str, str], Item]:
+    """The measurements as the files hold them: (file, case, implementation) -> measurement."""
+    found = {}
+    for path in site.source.glob("results/*/*.json"):
+        for one in json.loads(path.read_text("utf-8"))["measurements"]:
+            found[path.relative_to(site.source).as_posix(), one["case"], one["implementation"]] = one
+    return found
+
+
+@pytest.fixture(scope="module")
+def comparison(site: Site) -> Comparison:
+    return Comparison(Families(derive(load_catalogue(site.source)), read_settings(site.source)))
+
+
+def where(item: Item) -> tuple[str, str, str]:
+    return item["run"], item["case"], item["implementation"]
+
+
+# The interface
+
+
+def test_the_document_follows_its_schema_which_refuses_what_it_does_not_know(site: Site, document: Item) -> None:
+    schema = json.loads((site.public / "api/v1/evidence.schema.json").read_text("utf-8"))
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    assert [error.message for error in validator.iter_errors(document)] == []
+    item = document["evidence"][0]
+    for wrong in (item | {"nonsense": 1}, item | {"median": None}, {k: v for k, v in item.items() if k != "n"}):
+        assert list(validator.iter_errors(document | {"evidence": [wrong]}))
+
+
+def test_every_measurement_is_there_once(document: Item, recorded: dict[tuple[str, str, str], Item]) -> None:
+    told = [where(item) for item in document["evidence"]]
+    assert sorted(told) == sorted(recorded)
+    assert document["count"] == len(told) > 0
+    assert {run["file"] for run in document["runs"]} == {file for file, _, _ in recorded}
+
+
+def test_numbers_follow_from_the_samples(document: Item, recorded: dict[tuple[str, str, str], Item]) -> None:
+    for item in document["evidence"]:
+        one = recorded[where(item)]
+        base = recorded[item["run"], item["case"], item["baseline"]]
+        assert item["median"] == pytest.approx(median(one["samples"]), rel=1e-5)
+        assert item["n"] == len(one["samples"])
+        if item["factor"] is not None:
+            rounds = min(len(one["samples"]), len(base["samples"]))
+            a, b = median(one["samples"][:rounds]), median(base["samples"][:rounds])
+            assert item["factor"] == pytest.approx(a / b if one["better"] == "higher" else b / a, rel=1e-5)
+            low, high = item["factor_interval"]
+            assert item["no_difference_seen"] == (low <= 1 <= high)
+        if one["limit"]:
+            reached, most = median(one["samples"]), one["limit"]["value"]
+            share = reached / most if one["better"] == "higher" else most / reached
+            assert item["limit_share"] == pytest.approx(share, rel=1e-5)
+
+
+def test_exact_values_and_baselines_have_no_factor(document: Item) -> None:
+    for item in document["evidence"]:
+        if item["stop_reason"] == "deterministic" or item["role"] == "baseline":
+            assert item["factor"] is None
+            assert not item["no_difference_seen"]
+
+
+def test_without_runs_the_interface_and_the_page_are_empty_but_there(tmp_path: Path, comparison: Comparison) -> None:
+    empty = Families(comparison.families.derived, comparison.settings)
+    empty.runs = {}
+    nothing = Comparison(empty)
+    assert json.loads(evidence_files(nothing)["api/v1/evidence.json"])["evidence"] == []
+    assert nothing.machines() == []
+
+
+# The page without JavaScript
+
+
+def rows_of(html: str) -> list[tuple[int, str]]:
+    return [(int(number), name) for number, name in re.findall(r'<tr data-point="(\d+)" data-name="([^"]*)"', html)]
+
+
+def test_every_row_is_about_its_point(site: Site, document: Item) -> None:
+    rows = rows_of(site.html("compare"))
+    assert rows
+    assert [name for number, name in rows if document["evidence"][number]["implementation"] != name] == []
+
+
+def test_every_method_that_was_timed_or_judged_is_on_the_page(site: Site, document: Item) -> None:
+    shown = {document["evidence"][number]["implementation"] for number, _ in rows_of(site.html("compare"))}
+    units = {"s", "tokens/s", "requests/s"}
+    timed = {i["implementation"] for i in document["evidence"] if i["unit"] in units and "batch" in i["workload"]}
+    judged = {i["implementation"] for i in document["evidence"] if "bits_per_weight" in i["sizes"]}
+    baselines = {i["baseline"] for i in document["evidence"]}
+    assert timed | judged <= shown | baselines
+
+
+def test_links_lead_to_records_papers_and_modules_that_exist(site: Site) -> None:
+    html = site.html("compare")
+    links = set(re.findall(r'<td><a href="([^"]+)" rel="noopener">record</a>', html))
+    assert links
+    for link in links:
+        assert (site.source / link.partition("/blob/")[2].partition("/")[2]).is_file()
+    for href in set(re.findall(r'href="\.\./((?:techniques|papers)/[^"]+)"', html)):
+        path, _, anchor = href.partition("#")
+        assert not anchor or f'id="{anchor}"' in site.html(path)
+
+
+def test_the_page_stays_light(site: Site, document: Item) -> None:
+    assert len(site.html("compare").encode()) <= 30_000 + 900 * len(document["evidence"])
+    assert len((site.public / "api/v1/evidence.json").read_bytes()) <= 2_000 + 1_200 * len(document["evidence"])
+
+
+@browser
+def test_all_tables_stand_without_javascript(visits: Callable[..., Visit], comparison: Comparison) -> None:
+    page = visits(java_script_enabled=False).go("compare/")
+    blocks = [block for machine in comparison.machines() for subject in machine.subjects for block in subject.blocks]
+    expect(page.locator("[data-block]:visible")).to_have_count(len(blocks))
+    assert page.locator(".compare__form:visible, .plot__area:visible, fieldset:visible").count() == 0
+    page.locator("[data-block] summary").first.click()
+    expect(page.locator("[data-block] table").first).to_be_visible()
+
+
+# The page with it
+
+
+def opened(visit: Visit, query: str = "") -> Page:
+    page = visit.go(f"compare/{query}")
+    page.locator("[data-compare][data-ready]").wait_for()
+    return page
+
+
+def asked(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query, keep_blank_values=True)
+
+
+def drawn(page: Page, block: str) -> dict[str, Any]:
+    """The traces of a block, once it is drawn: name -> its places, values and marks."""
+    figure = page.locator(f"[id='{block}']")
+    figure.scroll_into_view_if_needed()
+    figure.locator(".main-svg .point").first.wait_for(state="attached")
+    traces = figure.locator(".plot__canvas").evaluate(
+        "c => c.data.filter(t => t.name).map(t => [t.name, [[...t.x], [...t.y], [...t.marker.symbol]]])"
+    )
+    return dict(traces)
+
+
+def close(one: list[Any], other: list[Any]) -> bool:
+    return all(
+        a == b if isinstance(a, str) else a == pytest.approx(b, rel=2e-3) for a, b in zip(one, other, strict=True)
+    )
+
+
+@browser
+def test_the_page_draws_what_the_build_computed(visit: Visit, comparison: Comparison) -> None:
+    machine = comparison.machines()[0]
+    for subject in machine.subjects:
+        page = opened(visit, f"?machine={machine.name}&subject={quote(subject.title)}")
+        for block in subject.blocks:
+            found = drawn(page, block.id)
+            made = {t["name"]: t for t in block.plot.figure["data"] if t.get("name")}
+            assert sorted(found) == sorted(made)
+            for name, (x, y, symbols) in found.items():
+                assert close(x, list(made[name]["x"])), (block.id, name, x, made[name]["x"])
+                assert close(y, list(made[name]["y"])), (block.id, name, y, made[name]["y"])
+                assert symbols == list(made[name]["marker"]["symbol"])
+
+
+@browser
+def test_a_choice_is_an_address_and_back_leads_back(visit: Visit, comparison: Comparison) -> None:
+    machine = comparison.machines()[0]
+    first, second = machine.subjects[0], machine.subjects[1]
+    page = opened(visit)
+    expect(page.get_by_role("heading", level=3, name=first.title)).to_be_visible()
+    page.get_by_label("Model or layer").select_option(second.title)
+    expect(page.get_by_role("heading", level=3, name=second.title)).to_be_visible()
+    assert asked(page)["subject"] == [second.title]
+    page.get_by_label("Workload").select_option(second.blocks[0].id)
+    expect(page.locator("[data-block]:visible")).to_have_count(1)
+    link = page.url
+    page.go_back()
+    page.go_back()
+    expect(page.get_by_role("heading", level=3, name=first.title)).to_be_visible()
+    page.goto(link)
+    expect(page.locator("[data-block]:visible")).to_have_count(1)
+    expect(page.get_by_label("Workload")).to_have_value(second.blocks[0].id)
+
+
+@browser
+def test_techniques_can_be_left_out_by_keyboard(visit: Visit, comparison: Comparison) -> None:
+    subject = comparison.machines()[0].subjects[0]
+    block = subject.blocks[0]
+    page = opened(visit)
+    name = next(row.implementation for row in block.rows if row.implementation in block.plot.styles)
+    assert name in drawn(page, block.id)
+    box = page.get_by_label(name, exact=True).locator("visible=true")
+    box.focus()
+    page.keyboard.press("Space")
+    expect(box).not_to_be_checked()
+    assert name not in asked(page)["technique"]
+    page.wait_for_function(
+        "([id, name]) => !document.getElementById(id).querySelector('.plot__canvas').data.some(t => t.name === name)",
+        arg=[block.id, name],
+    )
+    expect(page.locator(f"[id='{block.id}'] tr[data-name='{name}']").first).to_be_hidden()
+    page.go_back()
+    expect(box).to_be_checked()
+
+
+@browser
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("?machine=nowhere", "Nothing was recorded on a machine called “nowhere”"),
+        ("?subject=nothing", "Nothing was recorded about “nothing”"),
+        ("?show=nothing", "There is no workload “nothing” here; all are shown"),
+        ("?technique=", "No technique is chosen"),
+        ("?technique=magic", "magic"),
+        ("?machine=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E", "<img src=x onerror=alert(1)>"),
+    ],
+)
+def test_what_nobody_recorded_is_said(visit: Visit, query: str, says: str) -> None:
+    page = opened(visit, query)
+    expect(page.locator(".compare__message")).to_be_visible()
+    expect(page.locator(".compare__message")).to_contain_text(says)
+    assert page.locator(".compare img").count() == 0
+
+
+@browser
+def test_numbers_remain_when_the_data_cannot_be_fetched(visits: Callable[..., Visit]) -> None:
+    visit = visits()
+    visit.page.route("**/evidence.json", lambda route: route.abort())
+    page = opened(visit)
+    page.locator("[data-block]:visible").first.scroll_into_view_if_needed()
+    expect(page.locator(".plot__error").first).to_be_visible()
+    expect(page.locator("[data-block] table").first).to_be_visible()
+    visit.complaints.clear()  # the browser's own, of the request that was cut
+
+
+@browser
+def test_nothing_is_drawn_before_it_is_near(visits: Callable[..., Visit]) -> None:
+    visit = visits(viewport={"width": 1280, "height": 300})
+    page = opened(visit)
+    page.wait_for_load_state("networkidle")
+    assert [url for url in visit.requests if "plotly" in url or "evidence.json" in url] == []
+
+
+@browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_holds_the_page_and_axe_finds_nothing(visits: Callable[..., Visit], scheme: str) -> None:
+    visit = visits(color_scheme=scheme, viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
+    page = opened(visit)
+    before = page.evaluate("document.documentElement.scrollHeight")
+    for block in page.locator("[data-block]:visible").all():
+        block.scroll_into_view_if_needed()
+        block.locator(".main-svg .point").first.wait_for(state="attached")
+    assert page.evaluate("document.documentElement.scrollHeight") == before
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.add_script_tag(path=ROOT / "node_modules/axe-core/axe.min.js")
+    found = page.evaluate("axe.run('.compare').then(result => result.violations)")
+    assert [(f["id"], f["nodes"][0]["target"]) for f in found if f["impact"] in ("serious", "critical")] == []
