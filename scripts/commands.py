@@ -199,6 +199,17 @@ def plan(
         Console(highlight=False).print(planning.report(found))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def bench(context: typer.Context) -> None:
+    """Run, list or verify the benchmarks: as `python -m scripts.bench`, which has the options; --help shows them."""
+    try:
+        from scripts.bench.__main__ import main as run_bench
+    except ModuleNotFoundError as missing:
+        console.print(f"[red]{missing.name} is not installed; the benchmarks need torch and numpy[/]")
+        raise typer.Exit(2) from None
+    raise typer.Exit(run_bench(context.args))
+
+
 @app.command("site-speed")
 def site_speed(
     entries: Annotated[str, typer.Option(help='Sizes to measure; "real" is this checkout.')] = "1000,real,10000",

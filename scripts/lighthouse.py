@@ -23,7 +23,15 @@ from scripts.node import NodeError
 
 VERSION = "12.8.2"
 CATEGORIES = ("performance", "accessibility", "best-practices", "seo")
-PAGES = ("", "papers/", "techniques/algorithms/model-compression/quantization/", "papers/superflow/")
+PAGES = (
+    "",
+    "papers/",
+    "papers/superflow/",
+    "techniques/algorithms/model-compression/quantization/",
+    "compare/",
+    "planner/",
+    "ledger/",
+)
 GOAL = 95
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROME_FLAGS = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage"

@@ -1,6 +1,6 @@
 """Activation-aware SVD: the factors whose output is closest on the inputs that the layer really gets.
 
-Paper: arXiv 2403.07378, section 3.1 (SVD-LLM, whitening); 2312.05821, section 3.2 (ASVD, scaling each input).
+Paper: arXiv 2403.07378, section 3.1 (SVD-LLM, whitening); 2312.05821 (ASVD, scaling each input).
 Idea: truncate W S instead of W, where S holds how large inputs are, and undo S in the right factor.
 Symbols: S = Cholesky factor of X^T X / n (cholesky), or diag(mean |x|) ** alpha (diagonal); W S = U s V^T.
 Simplified: the same share for every layer; neither paper's update of the layers that follow.

@@ -151,7 +151,7 @@ def _bytes_read(name: str, model: str) -> float:
     held = {id(t): t.nbytes for t in (*variant.parameters(), *variant.buffers())}
     total = float(sum(held.values()))
     if name == "active-30":
-        total -= 0.7 * sum(b.ffn.up.weight.nbytes + b.ffn.down.weight.nbytes for b in surgery.decoder_blocks(variant))
+        total -= 0.7 * sum(2 * block.ffn.up.weight.nbytes for block in surgery.decoder_blocks(variant))
     return total
 
 

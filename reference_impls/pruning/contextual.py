@@ -1,14 +1,14 @@
 """Contextual sparsity: guess from its input which neurons a token will use, and compute only those.
 
-Paper: arXiv 2310.17157, section 4.1 (Deja Vu: neurons and their predictor); 2312.12456, section 5.1 (PowerInfer);
-    2404.08763, section 3 (CATS: the gate's own output chooses).
+Paper: arXiv 2310.17157, section 4.1 (Deja Vu: neurons and their predictor); 2312.12456 (PowerInfer: predictors);
+    2404.08763 (CATS: the gate's own output chooses).
 Idea: few neurons of a feed-forward layer matter for any one token, and a small network can tell beforehand which.
 Symbols: activity of a neuron = |silu(gate x) * up x|; kept = share of the neurons that is computed; recall = share of
     the truly most active ones that the predictor names.
 Simplified: neurons only, no heads; the prediction is not made a layer ahead, so nothing hides its time; no placement
     of rarely used neurons on a slower device.
 Differs: the papers' models have ReLU, whose inactive neurons are exactly 0; here the least active of SiLU are dropped,
-    so what is lost is small and not nothing.
+    so what is lost is small and not nothing; a predictor's mistakes count by how active the neuron is.
 Cost: a learned predictor is rank * (hidden + ffn) weights a layer, and their product for each token; a single token
     then reads `kept` of the feed-forward weights, several at once are masked and save nothing.
 Checked against: the dense layer where all are kept; the masked product; recall counted by hand.
@@ -95,7 +95,8 @@ class ContextualFeedForward(nn.Module):
 
     def __init__(self, ffn: FeedForward, predictor: nn.Module, kept: float) -> None:
         super().__init__()
-        self.gate, self.up, self.down = ffn.gate, ffn.up, ffn.down
+        self.gate, self.up = ffn.gate, ffn.up
+        self.down_rows = nn.Parameter(ffn.down.weight.detach().T.contiguous(), requires_grad=False)  # (ffn, hidden)
         self.predictor = predictor
         self.count = max(1, round(kept * ffn.gate.out_features))
 
@@ -105,18 +106,24 @@ class ContextualFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (.., hidden) -> as x"""
-        chosen = self.choose(x)
-        if chosen.numel() == self.count:
-            return self.of_one_token(x, chosen.flatten())
+        if x.numel() == x.shape[-1]:
+            return self.of_one_token(x.reshape(1, -1)).reshape(x.shape)
         inner = functional.silu(self.gate(x)) * self.up(x)
-        mask = torch.zeros_like(inner).scatter_(-1, chosen, 1.0)
-        out: Tensor = self.down(inner * mask)
-        return out
+        mask = torch.zeros_like(inner).scatter_(-1, self.choose(x), 1.0)
+        return (inner * mask) @ self.down_rows
 
-    def of_one_token(self, x: Tensor, chosen: Tensor) -> Tensor:
-        """Read the chosen rows and columns, and no others. x: (.., hidden), one token; chosen: (count,)"""
-        gate, up = (functional.linear(x, layer.weight[chosen]) for layer in (self.gate, self.up))
-        return functional.linear(functional.silu(gate) * up, self.down.weight[:, chosen])
+    def of_one_token(self, x: Tensor) -> Tensor:
+        """Read the rows of the chosen neurons, and no others; all of a gate that chooses. x: (1, hidden) -> as x"""
+        if isinstance(self.predictor, GatePredictor):
+            gate = functional.silu(self.gate(x))
+            chosen = gate.abs().topk(self.count, -1).indices[0]
+            gate = gate[:, chosen]
+        else:
+            chosen = self.choose(x)[0]
+            gate = functional.silu(functional.linear(x, self.gate.weight[chosen]))
+        inner = gate * functional.linear(x, self.up.weight[chosen])
+        # A weighted sum of rows in place, where indexing would first copy them.
+        return functional.embedding_bag(chosen[None], self.down_rows, per_sample_weights=inner, mode="sum")
 
 
 def activity(ffn: FeedForward, x: Tensor) -> Tensor:
@@ -143,12 +150,15 @@ def fit_predictor(ffn: FeedForward, x: Tensor, config: Config) -> Predictor:
     neurons, hidden = ffn.gate.weight.shape
     predictor = Predictor(hidden, neurons, config.rank, generator).to(x)
     with torch.no_grad():
-        labels = most_active(activity(ffn, x), config.kept).to(x.dtype)
+        size = activity(ffn, x)
+        labels = most_active(size, config.kept).to(x.dtype)
+        weights = 1 + size / size.mean(-1, keepdim=True).clamp(min=1e-12)
     optimizer = torch.optim.Adam(predictor.parameters(), lr=config.learning_rate)
     for _ in range(config.steps):
         rows = torch.randint(len(x), (min(config.rows, len(x)),), generator=generator)
         optimizer.zero_grad()
-        torch.autograd.backward(functional.binary_cross_entropy_with_logits(predictor(x[rows]), labels[rows]))
+        scores = predictor(x[rows])
+        torch.autograd.backward(functional.binary_cross_entropy_with_logits(scores, labels[rows], weights[rows]))
         optimizer.step()
     return predictor.requires_grad_(False)
 

@@ -1,6 +1,6 @@
 """ShortGPT: remove the blocks that change the residual stream least.
 
-Paper: arXiv 2403.03853, section 3, eq. 1 (block influence).
+Paper: arXiv 2403.03853 (block influence, layer removal).
 Idea: a block whose output points where its input pointed adds little, and the next can do without it.
 Symbols: x_i = hidden states before block i; influence = 1 - mean cos(x_i, x_(i + 1)), 0 to 2.
 Simplified: nothing; no training afterwards, as in the paper's main results.
@@ -34,7 +34,7 @@ class Config:
 
 
 def influence(before: Tensor, after: Tensor) -> Tensor:
-    """Eq. 1 for each token. before, after: (.., hidden) -> (..)"""
+    """1 - cos, for each token. before, after: (.., hidden) -> (..)"""
     return 1 - cosine_similarity(before.double(), after.double(), dim=-1)
 
 

@@ -1,6 +1,6 @@
 """2:4 sparsity: two of every four neighbours stay, so that values pack into half the place plus two bits each.
 
-Paper: arXiv 2104.08378, section 3 (Accelerating Sparse Deep Neural Networks).
+Paper: arXiv 2104.08378 (the 2:4 pattern, its storage, and sparse tensor cores).
 Idea: zeros at places that are free but counted leave a regular layout, which tensor cores can skip through.
 Symbols: values = the two kept of each group; codes = their places, 0 to 3, two bits each.
 Simplified: the mask is by magnitude where the weight is not 2 of 4 yet; any method of this family can make one.

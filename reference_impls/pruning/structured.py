@@ -41,7 +41,7 @@ class Recovery:
     """The training after pruning."""
 
     steps: int = 50
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     adapter: lora.Config = field(default_factory=lora.Config)
 
 

@@ -61,7 +61,7 @@ class RaggedCache:
         if not 0 <= length <= self.length:
             raise ValueError(f"crop keeps 0 to {self.length} tokens (what is held), got {length}")
         for layer in self.layers:
-            layer._lengths = [length]
+            layer.crop(length)
 
 
 class RaggedDecoder(Decoder):

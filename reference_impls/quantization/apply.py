@@ -19,6 +19,7 @@ from reference_impls.quantization.calibration import Calibration, Collect, colle
 from reference_impls.quantization.grid import GridWeight
 from reference_impls.quantization.matmul import KernelLinear
 from reference_impls.quantization.packed import PackedLinear, pack
+from reference_impls.quantization.packed_records import RecordLinear, can_pack, pack_record
 
 Effect = Literal["simulated", "packed", "kernel"]
 SKIP = ("lm_head", "head")
@@ -71,10 +72,13 @@ def quantize_model(
 ) -> nn.Module:
     """A copy of the model whose linear layers went through the method.
 
-    method: a module of this package or its name; config: its Config; path: for effect "kernel", one of matmul.PATHS;
+    method: a module of this package or its name; config: its Config, or those of its fields that are not to be as
+        they are by default; path: for effect "kernel", one of matmul.PATHS;
     calibration: how to run the model, or what `calibration.collect` saw of it before, by the names of the layers.
     """
     method = _find_method(method)
+    if isinstance(config, Mapping):
+        config = method.Config(**config)
     needs: tuple[str, ...] = getattr(method, "NEEDS", ())
     if needs and calibration is None:
         raise ValueError(
@@ -136,8 +140,13 @@ def _replacement(
         raise ValueError(f"{name}: {error}") from error
     if effect == "simulated":
         return SimulatedLinear(layer, method, quantized)
+    if effect == "packed" and can_pack(quantized):
+        return RecordLinear(pack_record(quantized), layer.bias, getattr(method, "quantize_input", None))
     if not isinstance(quantized, GridWeight) or hasattr(method, "quantize_input"):
-        raise ValueError(f"{name}: {_name(method)} can only be simulated: packing is for weight_only uniform grids")
+        raise ValueError(
+            f"{name}: {_name(method)} can only be simulated: packing is for weight_only uniform grids, NF4, FP8 and "
+            "SpQR, kernels are for the first of these"
+        )
     if effect == "packed":
         return PackedLinear(pack(quantized), layer.bias)
     try:

@@ -118,7 +118,9 @@ def _dequantize(bits: int, group_size: int | None) -> Implementation:
     step = partial(_packed, bits, group_size, "dequantize")
     note = "the reference: dequantises at every call, not made to be fast"
     quality = _error(bits, group_size)
-    return Implementation(f"dequantize-int{bits}", "method", "packed", step, quality=quality, note=note, module="packed")
+    return Implementation(
+        f"dequantize-int{bits}", "method", "packed", step, quality=quality, note=note, module="packed"
+    )
 
 
 @cache

@@ -120,7 +120,7 @@ def _case(name: str, title: str, model: str, recipes: list[Recipe], trials: int 
         title=title,
         metric=metric,
         workload=workload_of(model),
-        implementations=tuple(_quality(one, measure) for one in [None, *recipes]),
+        implementations=tuple(quality_implementation(one, measure) for one in [None, *recipes]),
         timed=False,
         no_limit="a property of the model and the text, not of the machine",
         devices=("cpu",),
@@ -147,7 +147,19 @@ def workload_of(model: str) -> Workload:
     }
 
 
-def _quality(recipe: Recipe | None, measure: Callable[[str, Recipe | None, int], float]) -> Implementation:
+def _perplexity(model: str, recipe: Recipe | None, seed: int) -> float:
+    return quality_of(model, recipe, seed if recipe and _needs(recipe) else 0)[0]
+
+
+def _bits(model: str, recipe: Recipe | None, _seed: int) -> float:
+    return quality_of(model, recipe, 0)[1]
+
+
+def quality_implementation(
+    recipe: Recipe | None, measure: Callable[[str, Recipe | None, int], float] = _perplexity
+) -> Implementation:
+    """A method of a case of this module, each trial with another calibration; None: the unquantised baseline."""
+
     def prepare_step(workload: Workload, device: str) -> Step:  # noqa: ARG001 values do not depend on the device
         seeds = cycle(range(SEEDS))
         return lambda: measure(str(workload["model"]), recipe, next(seeds))
@@ -155,14 +167,6 @@ def _quality(recipe: Recipe | None, measure: Callable[[str, Recipe | None, int],
     role: Role = "method" if recipe else "baseline"
     name, module = (recipe.name, recipe.module) if recipe else ("float32", None)
     return Implementation(name, role, "simulated", prepare_step, module=module)
-
-
-def _perplexity(model: str, recipe: Recipe | None, seed: int) -> float:
-    return quality_of(model, recipe, seed if recipe and _needs(recipe) else 0)[0]
-
-
-def _bits(model: str, recipe: Recipe | None, _seed: int) -> float:
-    return quality_of(model, recipe, 0)[1]
 
 
 def _needs(recipe: Recipe) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def _fbgemm_int8(weight: PackedWeight) -> Product:
 
 
 def _onednn_obstacle(weight: PackedWeight) -> str | None:
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return "needs torch built with oneDNN (torch.backends.mkldnn)"
     if not (torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported()):
         return "needs a CPU with VNNI or AMX: without them its sums of 8-bit products overflow"

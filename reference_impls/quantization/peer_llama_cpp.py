@@ -62,9 +62,7 @@ def main(arguments: list[str]) -> int:
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         if len(arguments) > 2:
             path = requantized(path, arguments[2], Path(folder))
-        model = Llama(
-            str(path), n_ctx=ROOM, n_threads=threads, n_threads_batch=threads, logits_all=True, verbose=False
-        )
+        model = Llama(str(path), n_ctx=ROOM, n_threads=threads, n_threads_batch=threads, logits_all=True, verbose=False)
         stack.close()
         print(json.dumps("ready"), flush=True)  # noqa: T201
         serve(model)

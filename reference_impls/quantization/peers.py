@@ -31,9 +31,9 @@ Build = Callable[[torch.dtype, str], Decoder]
 def decode_peers(model: str, batch: int, build: Build) -> list[Implementation]:
     """The peers for a model; build(dtype, device) -> this package's decoder of the same weights."""
     found = [
-        _transformers("transformers-bf16", None, batch, build, 0.05),
-        _transformers("transformers-torchao-int8", "Int8WeightOnlyConfig", batch, build, 0.1),
-        _transformers("transformers-torchao-int8-dynamic", "Int8DynamicActivationInt8WeightConfig", batch, build, 0.2),
+        _transformers("transformers-bf16", None, build, 0.05),
+        _transformers("transformers-torchao-int8", "Int8WeightOnlyConfig", build, 0.1),
+        _transformers("transformers-torchao-int8-dynamic", "Int8DynamicActivationInt8WeightConfig", build, 0.2),
     ]
     if model == "smollm2-135m" and batch == 1:
         note = "its own file: 4-bit weights in groups of 32, 8-bit head"
@@ -66,7 +66,7 @@ def _prompt(workload: Workload) -> Tensor:
     return prompt_of(str(workload["model"]), int(workload["batch"] or 1))
 
 
-def _transformers(name: str, config: str | None, batch: int, build: Build, bound: float) -> Implementation:
+def _transformers(name: str, config: str | None, build: Build, bound: float) -> Implementation:
     def prepare(workload: Workload, device: str) -> Step:
         return _transformers_step(name, config, build, bound, workload, device)
 
@@ -78,7 +78,7 @@ def _transformers(name: str, config: str | None, batch: int, build: Build, bound
 def _transformers_step(
     name: str, config: str | None, build: Build, bound: float, workload: Workload, device: str
 ) -> Step:
-    """Its model on its own growing cache, cropped after each step as this package's is."""
+    """Its model on its own growing cache, from which each step's token is removed again, as here."""
     import transformers
 
     prompt = _prompt(workload).to(device)
@@ -92,7 +92,7 @@ def _transformers_step(
 
     def step() -> Any:
         out = model(prompt[:, cached:], past_key_values=past, use_cache=True)
-        past.crop(cached)
+        past.crop(-1)
         return out
 
     with torch.inference_mode():
@@ -108,7 +108,8 @@ def to_transformers(decoder: Decoder) -> Any:
     weight = decoder.embedding.weight
     fields = config_to_hugging_face(decoder.config, weight.dtype)
     with torch.device("meta"):
-        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**fields)).to(weight.dtype)
+        model: Any = transformers.LlamaForCausalLM(transformers.LlamaConfig(**fields))
+    model = model.to(weight.dtype)
     state, renamed = decoder.state_dict(), names(decoder.config, HUGGING_FACE)
     if decoder.config.tied:
         renamed["head.weight"] = "lm_head.weight"

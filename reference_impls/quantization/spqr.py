@@ -50,6 +50,20 @@ class Config(GridConfig):
 
 
 @dataclass(frozen=True)
+class TwoLevel:
+    """Rounded scales (or zero_points) as they are stored: low + code * step, for `scale_group` rows of a group."""
+
+    codes: Tensor  # (groups, out / scale_group, scale_group), uint8
+    step: Tensor  # (groups, out / scale_group, 1)
+    low: Tensor  # as step
+
+    def restore(self) -> Tensor:
+        """-> (out, groups, 1)"""
+        rounded: Tensor = self.codes.to(self.step.dtype) * self.step + self.low
+        return rounded.flatten(1).T.unsqueeze(2)
+
+
+@dataclass(frozen=True)
 class SparseAndGrid:
     """A grid, and single weights that replace what it holds."""
 
@@ -58,6 +72,8 @@ class SparseAndGrid:
     values: Tensor  # (outliers,), not rounded
     scale_bits: int | None
     scale_group: int
+    scale_codes: TwoLevel | None = None  # what the grid's scales are, where they are rounded
+    zero_codes: TwoLevel | None = None  # the same of its zero_points, where it is not symmetric
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -74,13 +90,12 @@ class SparseAndGrid:
         return self.grid.bits + scales * (2 * self.scale_bits + 64 / self.scale_group) / weights + outliers
 
 
-def round_scales(scales: Tensor, bits: int, scale_group: int) -> Tensor:
-    """The second level: scales of `scale_group` rows share a grid of their own. scales: (out, groups, 1) -> the same"""
+def round_scales(scales: Tensor, bits: int, scale_group: int) -> TwoLevel:
+    """The second level: scales of `scale_group` rows share a grid of their own. scales: (out, groups, 1)"""
     by_column = group(scales.squeeze(2).T, scale_group)  # (groups, out / scale_group, scale_group)
     low, high = by_column.amin(2, keepdim=True), by_column.amax(2, keepdim=True)
     step = ((high - low) / (2**bits - 1)).clamp(min=torch.finfo(scales.dtype).tiny)
-    rounded: Tensor = ((by_column - low) / step).round() * step + low
-    return rounded.flatten(1).T.unsqueeze(2)
+    return TwoLevel(((by_column - low) / step).round().to(torch.uint8), step, low)
 
 
 def leave_one_out_gain(grouped: Tensor, cost: Tensor, config: Config) -> Tensor:
@@ -122,9 +137,13 @@ def quantize(weight: Tensor, config: Config, stats: LayerStats | None = None) ->
     size = work.shape[1] if config.group_size is None else config.group_size
     rest = group(work.masked_fill(outliers, 0), config.group_size).to(weight.dtype)
     scale, zero_point = choose_scale(rest, config)
+    scale_codes = zero_codes = None
     if config.scale_bits is not None:
-        scale = round_scales(scale, config.scale_bits, config.scale_group)
-        zero_point = zero_point if config.symmetric else round_scales(zero_point, config.scale_bits, config.scale_group)
+        scale_codes = round_scales(scale, config.scale_bits, config.scale_group)
+        scale = scale_codes.restore()
+        if not config.symmetric:
+            zero_codes = round_scales(zero_point, config.scale_bits, config.scale_group)
+            zero_point = zero_codes.restore()
     codes = torch.empty(weight.shape, dtype=torch.uint8, device=weight.device)
 
     def round_column(current: Tensor, column: int) -> Tensor:
@@ -138,7 +157,7 @@ def quantize(weight: Tensor, config: Config, stats: LayerStats | None = None) ->
     grid = GridWeight(group(codes, config.group_size), scale, zero_point, config.bits, config.symmetric, weight.dtype)
     positions = outliers.flatten().nonzero().flatten()
     kept = work.flatten()[positions].to(weight.dtype)  # as the feedback of the columns before left them
-    return SparseAndGrid(grid, positions, kept, config.scale_bits, config.scale_group)
+    return SparseAndGrid(grid, positions, kept, config.scale_bits, config.scale_group, scale_codes, zero_codes)
 
 
 def dequantize(quantized: SparseAndGrid) -> Tensor:

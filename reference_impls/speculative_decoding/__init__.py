@@ -54,7 +54,8 @@ class Session(Protocol):
 
 
 class Drafter(Protocol):
-    """The face of this family. Optional beside it: NEEDS, a tuple of "states", "judged" and "cache" (see Context)."""
+    """The face of this family. Optional beside it: NEEDS, a tuple of "states", "judged" and "cache" (see Context), and
+    vocab, the number of tokens that it knows, which must be the target's."""
 
     def session(self) -> Session:
         """A new session, for one sequence."""

@@ -37,6 +37,7 @@ class Drafter:
 
     def __init__(self, model: Decoder, config: Config = Config()) -> None:
         self.model, self.config = model, config
+        self.vocab = model.config.vocab
 
     def session(self) -> "Session":
         """A new session, for one sequence."""

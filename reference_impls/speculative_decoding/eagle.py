@@ -6,7 +6,7 @@ Symbols: f_i = the target's normalised state of token i; t_i = token i. The bloc
 Simplified: fixed shapes of trees; a chain is the shape with one child everywhere.
 Differs: the block normalises its input like any block of the target, which the paper's does not; smooth L1 on states
     has the weight 1 and cross-entropy 0.1 there, here cross-entropy has 1 and smooth L1 `STATE_WEIGHT`.
-Cost: a pass of the block and the head for each level of the tree, one more over what was committed; a cache of one layer.
+Cost: a pass of the block and the head for each level of the tree, the first over what was committed; one layer's cache.
 Checked against: plain decoding; direct sampling; the block over a whole path without a cache.
 """
 
@@ -94,7 +94,7 @@ class Drafter:
 
 
 class Session:
-    """The block's cache, which keeps committed places only, made from the target's true states."""
+    """The block's cache. Between rounds it holds committed places only, made from the target's true states."""
 
     def __init__(self, target: Decoder, head: Head, config: Config) -> None:
         self.target, self.head = target, head
@@ -107,20 +107,55 @@ class Session:
         tokens[ROOT] = context.tokens[-1]
         if context.states is None or not len(context.states):
             return Tree(tokens[:1], (-1,))
-        states = self._catch_up(context.tokens, context.states)  # (1, hidden), of the root
-        states_of, slots, level, rows = {ROOT: states[0]}, {}, [ROOT], []
-        probs = None
+        states = self._catch_up(context.tokens, context.states)[None]
+        probs = torch.zeros(
+            len(tokens), self.target.config.vocab, dtype=torch.promote_types(states.dtype, torch.float32)
+        )
+        order: list[int] = []  # nodes in the order in which they stand in the cache
+        level = [ROOT]
         while True:
-            logits = self.target.head(torch.stack([states_of[node] for node in level]))
-            drawn_from = next_token_probs(logits, context.sampling).cpu()
-            probs = torch.zeros(len(tokens), logits.shape[-1], dtype=drawn_from.dtype) if probs is None else probs
-            probs[level] = drawn_from
-            for node, scores in zip(level, logits.cpu(), strict=True):
-                children = shape.children[node]
-                tokens[list(children)] = pick(scores, probs[node], len(children), context)
-            level = [child for node in level for child in shape.children[node] if shape.children[child]]
+            logits = self.target.head(states).cpu()
+            probs[level] = next_token_probs(logits, context.sampling)
+            for node, scores in zip(level, logits, strict=True):
+                tokens[list(shape.children[node])] = pick(scores, probs[node], len(shape.children[node]), context)
+            above, level = level, [child for node in level for child in shape.children[node] if shape.children[child]]
             if not level or shape.depths[level[0]] >= context.max_depth:
                 return Tree(tokens, shape.parents, probs if context.sampling.temperature else None)
-            rows += self._rows(level, slots)
-            guessed = self._extend(tokens[level], level, [states_of[shape.parents[node]] for node in level], rows)
-            states_of |= dict(zip(level, guessed, strict=True))
+            order += level
+            parents = [above.index(shape.parents[node]) for node in level]
+            states = self._extend(tokens[level], states[parents], level, order)
+
+    def _catch_up(self, tokens: Tensor, states: Tensor) -> Tensor:
+        """Forget the last draft and take up what was committed since. -> a guess of the root's state: (hidden,)"""
+        self.cache.crop(self.held)
+        embedded = self.target.embedding(tokens[self.held + 1 :].to(states.device))
+        guessed: Tensor = self.head(embedded[None], states[None, self.held :], self.cache)
+        self.held = len(states)
+        return guessed[0, -1]
+
+    def _extend(self, tokens: Tensor, states: Tensor, level: list[int], order: list[int]) -> Tensor:
+        """Guess the states of nodes from those of their parents: (new, hidden) -> (new, hidden)."""
+        seen = self.shape.ancestors[level][:, order]
+        mask = torch.cat([torch.ones(len(level), self.held, dtype=torch.bool), seen], 1).to(states.device)
+        # a node at depth d is token held + d, and stands with the state before it at place held + d - 1
+        positions = torch.tensor([self.held - 1 + self.shape.depths[node] for node in level], device=states.device)
+        embedded = self.target.embedding(tokens.to(states.device))
+        guessed: Tensor = self.head(embedded[None], states[None], self.cache, positions, mask)
+        return guessed[0]
+
+
+def loss(
+    head: Head, target: Decoder, tokens: Tensor, states: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """How far guesses of states, and the tokens they lead to, are from the target's.
+
+    tokens: (batch, seq); states: (batch, seq, hidden), the target's; generator: adds the paper's noise to the states
+    """
+    with torch.no_grad():
+        wanted, embedded = target.head(states[:, 1:]).softmax(-1), target.embedding(tokens[:, 1:])
+    given = states[:, :-1]
+    if generator is not None:
+        given = given + NOISE * (2 * torch.rand(given.shape, generator=generator, device=given.device) - 1)
+    guessed = head(embedded, given)
+    scores = functional.cross_entropy(target.head(guessed).flatten(0, 1), wanted.flatten(0, 1))
+    return scores + STATE_WEIGHT * functional.smooth_l1_loss(guessed, states[:, 1:])

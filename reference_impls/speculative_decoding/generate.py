@@ -35,7 +35,10 @@ class Movable(Cache, Protocol):
 class Target(Protocol):
     """What the loop asks of a model; `models.decoder.Decoder` is one, `hf.py` makes one of a Hugging Face model."""
 
-    head: nn.Module
+    @property
+    def head(self) -> nn.Module:
+        """States to scores."""
+        ...
 
     def new_cache(self, batch: int = 1, capacity: int | None = None) -> Movable:
         """An empty cache."""
@@ -105,23 +108,25 @@ def generate(
     generator: torch.Generator | None = None,
     stop_token: int | None = None,
     max_nodes: int = 64,
+    prefilled: "Prefilled | None" = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Result:
     """Go on from the prompts for `new_tokens` tokens each, or until `stop_token`.
 
-    prompts: (seq,) each, not empty; max_nodes: room kept for one draft; generator: on the target's device.
-    Raises ValueError for an empty prompt, or a draft of more than max_nodes.
+    prompts: (seq,) each, not empty; max_nodes: room kept for one draft; generator: on the target's device;
+    prefilled: what `prefill` made of the same prompts, with room for new_tokens + max_nodes.
+    Raises ValueError for an empty prompt, a drafter of another vocabulary, or a draft of more than max_nodes.
     """
     if any(len(prompt) == 0 for prompt in prompts):
         raise ValueError("a prompt needs at least one token")
+    check_vocab(target, drafter)
     needs = getattr(drafter, "NEEDS", ())
     if "cache" in needs and len(prompts) > 1:
         raise ValueError(f"this drafter writes to the target's cache: one prompt at a time, got {len(prompts)}")
     rows = [_Row(prompt.cpu(), len(prompt), drafter.session(), needs) for prompt in prompts]
-    longest = max(len(prompt) for prompt in prompts)
-    cache = target.new_cache(len(rows), longest + new_tokens + max_nodes)
+    ready = prefilled or prefill(target, prompts, new_tokens + max_nodes)
+    cache = ready.begin(rows)
     result = Result([[] for _ in rows])
-    _prefill(target, cache, rows, prompts[0].device)
     done = [new_tokens == 0] * len(rows)
     while not all(done):
         start = clock()
@@ -143,18 +148,46 @@ def generate(
     return result
 
 
-def _prefill(target: Target, cache: Movable, rows: list[_Row], device: torch.device) -> None:
-    """Put every prompt but its last token in the cache, padded on the right; what is behind a prompt is never seen."""
-    lengths = [row.prompt - 1 for row in rows]
-    if not max(lengths):
-        return
-    tokens = torch.zeros(len(rows), max(lengths), dtype=torch.long, device=device)
-    for at, row in enumerate(rows):
-        tokens[at, : lengths[at]] = row.tokens[:-1]
-    states = target.hidden_states(tokens, cache)
-    for at, row in enumerate(rows):
-        if "states" in row.needs:
-            row.states.append(states[at, : lengths[at]])
+def check_vocab(target: Target, drafter: Drafter) -> None:
+    """Refuse a drafter whose tokens are not the target's: equal sizes do not prove it, other sizes disprove it."""
+    own, theirs = getattr(target.head, "out_features", None), getattr(drafter, "vocab", None)
+    if own is not None and theirs is not None and own != theirs:
+        raise ValueError(f"the draft has a vocabulary of {theirs} tokens, the target one of {own}; they must share it")
+
+
+@dataclass(frozen=True)
+class Prefilled:
+    """Prompts that stand in the cache but for their last token; may be gone on from again and again.
+
+    states: for each row (seq - 1, hidden); length: slots that the longest takes
+    """
+
+    cache: Movable
+    states: list[Tensor]
+    length: int
+
+    def begin(self, rows: list[_Row]) -> Movable:
+        """The cache without anything behind the prompts; the rows get the states that they need."""
+        self.cache.crop(self.length)
+        for row, states in zip(rows, self.states, strict=True):
+            if "states" in row.needs and len(states):
+                row.states.append(states)
+        return self.cache
+
+
+@torch.no_grad()
+def prefill(target: Target, prompts: Sequence[Tensor], room: int) -> Prefilled:
+    """Put every prompt but its last token in a cache, padded on the right; what is behind a prompt is never seen.
+
+    prompts: (seq,) each; room: for tokens behind the longest
+    """
+    lengths = [len(prompt) - 1 for prompt in prompts]
+    cache = target.new_cache(len(prompts), max(lengths) + 1 + room)
+    tokens = torch.zeros(len(prompts), max(lengths), dtype=torch.long, device=prompts[0].device)
+    for at, prompt in enumerate(prompts):
+        tokens[at, : lengths[at]] = prompt[:-1]
+    states = target.hidden_states(tokens, cache) if max(lengths) else torch.zeros(len(prompts), 0, 0)
+    return Prefilled(cache, [states[at, :length] for at, length in enumerate(lengths)], max(lengths))
 
 
 def _draft(row: _Row, cache: Movable, config: plain.Config, left: int, generator: torch.Generator | None) -> Tree:

@@ -112,6 +112,7 @@ class Drafter:
 
     def __init__(self, model: Decoder, config: Config = Config()) -> None:
         self.model, self.config = model, config
+        self.vocab = model.config.vocab
         self.last: Session | None = None
 
     def session(self) -> "Session":

@@ -41,6 +41,7 @@ class Drafter:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.vocab = config.vocab
 
     def session(self) -> "Session":
         """A new session, for one sequence."""

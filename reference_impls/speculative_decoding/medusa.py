@@ -1,6 +1,6 @@
 """Medusa: small heads on the target's last state guess the next tokens but one, but two, …, all at once.
 
-Paper: arXiv 2401.10774, sections 2.1.1 (heads), 2.1.2 and 2.3.3 (tree of candidates), 2.2.1 (training on a frozen target).
+Paper: arXiv 2401.10774, sections 2.1.1 (heads), 2.1.2 and 2.3.3 (tree), 2.2.1 (training beside a frozen target).
 Idea: the state that predicts the next token knows something of those after it; a residual layer a head draws it out.
 Symbols: k = number of a head, from 1; head k guesses the token k places after the one that the target's head gives;
     a[k - 1][r] = the chance that the guess of rank r of head k is right.

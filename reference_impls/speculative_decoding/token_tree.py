@@ -84,6 +84,7 @@ class Drafter:
 
     def __init__(self, model: Decoder, config: Config) -> None:
         self.model, self.config = model, config
+        self.vocab = model.config.vocab
 
     def session(self) -> "Session":
         """A new session, for one sequence."""
@@ -109,7 +110,7 @@ class Session:
             probs[level] = next_token_probs(logits, context.sampling).to(probs)
             for node, scores in zip(level, logits, strict=True):
                 children = shape.children[node]
-                tokens[list(children)] = _pick(scores, probs[node], len(children), context)
+                tokens[list(children)] = pick(scores, probs[node], len(children), context)
             level = [child for node in level for child in shape.children[node]]
             inner = [node for node in level if shape.children[node]]
             if not inner:
@@ -121,8 +122,11 @@ class Session:
         return Tree(tokens, shape.parents, probs if context.sampling.temperature else None)
 
 
-def _pick(scores: Tensor, probs: Tensor, count: int, context: Context) -> Tensor:
-    """The children of a node: the most likely tokens, or draws without replacement. -> (count,)."""
+def pick(scores: Tensor, probs: Tensor, count: int, context: Context) -> Tensor:
+    """The children of a node: the most likely tokens, or draws without replacement.
+
+    scores, probs: (vocab,), the same distribution before and after temperature and top-p -> (count,)
+    """
     if context.sampling.temperature == 0 or count == 0:
         return scores.topk(count).indices.cpu()
     possible = min(count, int((probs > 0).sum()))  # top-p may leave fewer tokens than the shape has children

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_suite(suite: str, cases: list[Case], arguments: argparse.Namespace, budget: Budget) -> None:
     machine = machine_facts(arguments.device)
-    command = "python -m scripts.bench " + " ".join(sys.argv[1:])
+    command = "python -m scripts.bench " + " ".join(arguments.given)
     _say(f"{suite}: measuring what this machine can do at most")
     ceilings = measure_ceilings(arguments.device)
     head = RunHead(suite, command.strip(), _now(), code_facts(ROOT), machine, ceilings)
@@ -91,7 +91,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=Budget.max_seconds, help="at most, for one case")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--root", type=Path, default=ROOT, help="where results/ and build/ are; this checkout")
-    return parser.parse_args(argv)
+    given = sys.argv[1:] if argv is None else [*argv]
+    return parser.parse_args(given, argparse.Namespace(given=given))
 
 
 def _now() -> str:

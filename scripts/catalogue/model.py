@@ -66,6 +66,8 @@ Year = Annotated[int, AfterValidator(_check_year), Field(json_schema_extra={"min
 Day = Annotated[date, BeforeValidator(_read_date)]
 Quantity = Annotated[int | float | str, BeforeValidator(_read_quantity)]
 VenueName = Annotated[str, AfterValidator(_one_of(VENUES, "venue")), Field(json_schema_extra={"enum": [*VENUES]})]
+FamilyName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$", max_length=60)]
+"""A folder of reference_impls/: a Python name, so with underscores and not the hyphens of a Key."""
 MetricName = Annotated[str, AfterValidator(_one_of(METRICS, "metric")), Field(json_schema_extra={"enum": [*METRICS]})]
 
 
@@ -141,7 +143,7 @@ class Claim(Record):
     form: Form = Field(description="absolute: the metric; ratio: method / baseline; difference: method - baseline")
     value: Quantity = Field(description="the figure; a ratio below one may be written 1/5.1")
     to: Quantity | None = Field(default=None, description="upper end, where the source gives a range")
-    bound: Bound = Field(default="exact", description="how the source hedges the figure")
+    bound: Bound = Field(default="exact", description="how the source hedges the size of the figure")
     against: Line | None = Field(default=None, description="baseline; required unless the form is absolute")
     setting: Line | None = Field(default=None, description="conditions without which the figure means nothing")
     version: Line | None = Field(default=None, description="which version of the work, where versions differ")
@@ -231,7 +233,7 @@ class Technique(Record):
     costs: list[Cost] = Field(description="what it costs")
     limit: Line | None = Field(description="the bound that physics or mathematics sets, as one formula")
     survey: Line | None = Field(description="heading in arXiv:2401.08092, or null where we added the node")
-    family: Key | None = Field(default=None, description="folder of reference_impls/ that implements it")
+    family: FamilyName | None = Field(default=None, description="folder of reference_impls/ that implements it")
     plots: list[Key] = Field(default=[], description="ids of the figures shown on the page")
 
 
@@ -328,7 +330,7 @@ class Run(Record):
     """One recorded run of a benchmark suite: results/<machine>/<suite>.json, written by the bench only."""
 
     schema_version: Annotated[int, Field(ge=1, le=1)]
-    suite: Key
+    suite: FamilyName
     command: Line
     started: AwareDatetime
     finished: AwareDatetime

@@ -69,6 +69,7 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
+    "acceptance_rate": Metric("drafted tokens that are accepted", "1", "higher"),
     "accepted_per_round": Metric("drafted tokens accepted per verification", "tokens", "higher"),
     "accuracy": Metric("accuracy", "%", "higher"),
     "ageing_threshold": Metric("wait after which a job is promoted", "s", "neither"),
@@ -84,10 +85,13 @@ METRICS: dict[str, Metric] = {
     "decode_throughput": Metric("decode throughput", "tokens/s", "higher"),
     "demographic_gap": Metric("gap in detection between groups", "percentage points", "lower"),
     "detections": Metric("labelled people detected", "people", "higher"),
+    "draft_share": Metric("share of decoding time spent drafting", "%", "neither"),
     "energy_per_token": Metric("energy per output token", "J", "lower"),
     "gpu_memory_used": Metric("GPU memory in use", "%", "higher"),
     "gpu_utilisation": Metric("GPU utilisation (any kernel resident)", "%", "higher"),
     "gpus_managed": Metric("GPUs managed", "GPUs", "higher"),
+    "group_gap_change": Metric("change of the gap between groups", "percentage points", "neither"),
+    "group_gap_margin": Metric("half the 95 % interval of that change", "percentage points", "lower"),
     "independent_accuracy": Metric("accuracy of the sample at the stop against runs it did not see", "%", "higher"),
     "interval_coverage": Metric("stated 95 % intervals that hold the true percentile at the stop", "%", "higher"),
     "jct": Metric("mean job completion time", "s", "lower"),
@@ -121,6 +125,9 @@ METRICS: dict[str, Metric] = {
     "throughput_at_slo": Metric("throughput at equal latency", "requests/s", "higher"),
     "tokens_per_target_step": Metric("tokens per target step", "tokens", "higher"),
     "tpot": Metric("time per output token", "s", "lower"),
+    "trained_parameters": Metric("trained parameters", "parameters", "lower"),
+    "training_compute": Metric("training compute", "FLOP", "lower"),
+    "training_tokens": Metric("training tokens", "tokens", "lower"),
     "ttft": Metric("time to first token", "s", "lower"),
     "unreliable_share": Metric("share of functions with an unreliable result", "%", "lower"),
     "weight_bytes": Metric("weight size", "B", "lower"),

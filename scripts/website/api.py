@@ -11,6 +11,7 @@ from scripts.website.coverage import Gap, coverage_items
 from scripts.website.derive import Derived, effective_saves
 from scripts.website.ledger import COLUMNS, Ledger, ledger_items
 from scripts.website.settings import Settings
+from scripts.website.verdicts import KINDS
 from scripts.website.views import Views, claim_view, paper_href, technique_href
 
 VERSION = "v1"
@@ -112,17 +113,22 @@ def _claim_schema() -> dict[str, Any]:
 
 def _ledger_schema() -> dict[str, Any]:
     text, number, boolean = ({"type": [kind, "null"]} for kind in ("string", "number", "boolean"))
-    kinds = dict.fromkeys(("value", "measured", "lo", "hi", "n"), number)
+    kinds: dict[str, Any] = dict.fromkeys(("value", "measured", "lo", "hi", "n"), number)
     kinds |= dict.fromkeys(("converged", "compared_by_a_person"), boolean)
-    properties = {name: kinds.get(name, text) for name in COLUMNS}
-    return {"type": "object", "properties": properties, "required": [*COLUMNS], "additionalProperties": False}
+    kinds |= {"verdict": {"enum": [*KINDS]}, "machine_verdict": {"enum": [*KINDS, None]}}
+    return _closed({name: kinds.get(name, text) for name in COLUMNS})
 
 
 def _coverage_schema() -> dict[str, Any]:
     text, line = {"type": "string"}, {"type": ["string", "null"]}
-    lines = {"type": "object", "properties": {"what": text, "page": line, "remark": text}}
+    lines = _closed({"what": text, "page": line, "remark": text})
     properties = {"id": text, "title": text, "remedy": text, "count": {"type": "integer"}}
-    return {"type": "object", "properties": properties | {"lines": {"type": "array", "items": lines}}}
+    return _closed(properties | {"lines": {"type": "array", "items": lines}})
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    """An object with exactly these properties."""
+    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
 
 
 def _envelope(name: str, item: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from scripts.website.render import render
 from scripts.website.settings import read_settings
 from scripts.website.social import SOCIAL_HREF, social_image
 from scripts.website.sources import SHELL, write_sources
+from scripts.website.staleness import forget
 from scripts.website.stamp import Shell, fill_page
 from scripts.website.views import Views
 
@@ -66,6 +67,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 def _build(root: Path, search: bool, say: Callable[[str], None]) -> Report:
     report = Report()
+    forget()
 
     @contextmanager
     def step(name: str) -> Iterator[None]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from scripts.website.family import Families
 from scripts.website.figures import Cell
+from scripts.website.implementations import implements
 from scripts.website.plots import PLOTS
 from scripts.website.plots.draw import Origin, PlotView, slug_of
 from scripts.website.plots.points import Point, subject
@@ -19,6 +20,8 @@ KINDS = {
     "quality-bits": "quality",
     "quality-bytes": "quality",
     "quality-cache": "quality",
+    "quality-blocks": "quality",
+    "quality-neurons": "quality",
     "quality-sparsity": "quality",
     "speed-batch": "speed",
     "speed-context": "speed",
@@ -98,7 +101,8 @@ class Comparison:
         self.families, self.settings = families, families.settings
         self.points: list[Point] = [point for found in families.points.values() for point in found]
         self.numbers = {_where(point): number for number, point in enumerate(self.points)}
-        self.keys = {entry.paper.arxiv: entry.key for entry in families.derived.newest if entry.paper.arxiv}
+        self.entries = families.derived.newest
+        self._papers: dict[tuple[str, str | None], list[str]] = {}
         self.titles = {entry.key: entry.paper.title for entry in families.derived.newest}
 
     def machines(self) -> list[MachineView]:
@@ -153,9 +157,12 @@ class Comparison:
 
     def papers(self, point: Point) -> list[str]:
         """Keys of the catalogue's papers that the point's module implements."""
-        listed = self.families.listed.get(point.run.suite, [])
-        ids = [arxiv for one in listed if one.name == point.module for arxiv in one.arxiv]
-        return [self.keys[arxiv] for arxiv in ids if arxiv in self.keys]
+        where = (point.run.suite, point.module)
+        if where not in self._papers:
+            modules = [one for one in self.families.listed.get(point.run.suite, []) if one.name == point.module]
+            found = [entry.key for entry in self.entries for one in modules if implements(one, entry.paper)]
+            self._papers[where] = found
+        return self._papers[where]
 
     def technique_href(self, point: Point) -> str | None:
         """The deepest page that shows the point's module, at the module."""

@@ -9,10 +9,13 @@ from scripts.website.family import Families
 from scripts.website.ledger import Ledger
 from scripts.website.settings import Settings
 from scripts.website.staleness import stale
-from scripts.website.views import Views
+from scripts.website.views import Views, technique_href
 
 SHOWN = 40
 """How many lines of a gap the page lists; the JSON file has all."""
+
+NOT_TECHNIQUES = ("cost_model", "models")
+"""Families that the others and the site stand on; they have cases of their own nowhere."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,10 @@ def make_coverage(views: Views, ledger: Ledger, families: Families, settings: Se
     """Every gap that data can show, those that count most first."""
     return [
         _untested(ledger),
-        _without_implementation(views),
+        _without_implementation(views, families),
         _never_run(families),
-        _stale(views, settings),
+        _without_page(families),
+        _stale(views, families, settings),
         _unchecked(views),
         _entries(
             views,
@@ -57,20 +61,23 @@ def make_coverage(views: Views, ledger: Ledger, families: Families, settings: Se
 
 def _untested(ledger: Ledger) -> Gap:
     lines: list[tuple[str, str | None, str]] = [
-        (row.claim.says, f"{row.paper.href}#claim-{row.claim.id}", row.verdict.reason)
+        (f"{row.paper.key}: {row.claim.says}", f"{row.paper.href}#claim-{row.claim.id}", row.verdict.reason)
         for _, rows in ledger.untested
         for row in rows
     ]
-    remedy = "Name the benchmark case that tests it under test, or write one in the family's bench.py."
-    return Gap("untested", "Claims without a test", remedy, lines)
+    remedy = (
+        "Name the benchmark case that tests it under test, or write one in the family's bench.py; where a claim waits "
+        "for a run, record it: python -m scripts.bench CASE."
+    )
+    return Gap("untested", "Claims that are untested", remedy, lines)
 
 
-def _without_implementation(views: Views) -> Gap:
-    """Leaves of the taxonomy that no family of reference_impls/ serves, those with most papers first."""
+def _without_implementation(views: Views, families: Families) -> Gap:
+    """Leaves of the taxonomy for which reference_impls/ has no module, those with most papers first."""
     leaves = [
         views.technique(slug)
-        for slug, page in views.pages.items()
-        if not views.derived.children.get(slug) and page.technique.family is None
+        for slug in views.pages
+        if not views.derived.children.get(slug) and not ((view := families.view(slug)) and view.implementations)
     ]
     leaves.sort(key=lambda leaf: (-leaf.count, leaf.slug))
     remedy = (
@@ -81,22 +88,41 @@ def _without_implementation(views: Views) -> Gap:
 
 
 def _never_run(families: Families) -> Gap:
-    run = {point.module for points in families.points.values() for point in points}
+    run = {(point.run.suite, point.module) for points in families.points.values() for point in points}
+    titles = {(family, one.name): one.title for family, found in families.listed.items() for one in found}
     lines: list[tuple[str, str | None, str]] = [
-        (f"{family}.{one.name}", None, one.title)
-        for family, modules in families.listed.items()
-        for one in modules
-        if one.name not in run
+        (f"{family}.{name}", _family_href(families, family), titles.get((family, name), "no technique page shows it"))
+        for family, names in sorted(families.modules.items())
+        if family not in NOT_TECHNIQUES
+        for name in names
+        if (family, name) not in run
     ]
-    remedy = "Add a case with a module to the family's bench.py, and record it: python -m scripts bench <family>."
+    remedy = "Add a case with a module to the family's bench.py, and record it: python -m scripts.bench <family>."
     return Gap("never-run", "Implementations without a recorded run", remedy, lines)
 
 
-def _stale(views: Views, settings: Settings) -> Gap:
-    runs = views.derived.catalogue.runs
-    found = ((file, stale(settings.root, run)) for file, run in sorted(runs.items()))
-    lines: list[tuple[str, str | None, str]] = [(file, None, why) for file, why in found if why]
-    return Gap("stale", "Recorded runs older than their code", "Run the suite again: python -m scripts bench.", lines)
+def _without_page(families: Families) -> Gap:
+    """Code that no reader of the site finds."""
+    lines: list[tuple[str, str | None, str]] = [
+        (f"reference_impls/{family}", None, f"{len(names)} {'module' if len(names) == 1 else 'modules'}")
+        for family, names in sorted(families.modules.items())
+        if family not in NOT_TECHNIQUES and family not in families.listed
+    ]
+    remedy = "Name the family in the front matter of the technique's page; modules appear below it by themselves."
+    return Gap("no-page", "Implementations that no technique page shows", remedy, lines)
+
+
+def _family_href(families: Families, family: str) -> str | None:
+    """The page that shows all of a family."""
+    return technique_href(families.topmost(family)) + "#evidence" if family in families.listed else None
+
+
+def _stale(views: Views, families: Families, settings: Settings) -> Gap:
+    runs = sorted(views.derived.catalogue.runs.items())
+    found = ((file, _family_href(families, run.suite), stale(settings.root, run)) for file, run in runs)
+    lines: list[tuple[str, str | None, str]] = [(file, href, why) for file, href, why in found if why]
+    remedy = "Run the suite again on that machine: python -m scripts.bench <family>."
+    return Gap("stale", "Recorded runs older than their code", remedy, lines)
 
 
 def _unchecked(views: Views) -> Gap:

@@ -14,6 +14,8 @@ RELATED = 6
 WINDOW = 60
 """How many contemporaries in its main technique a paper is compared with when its neighbours are sought."""
 
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
 _COMMON = frozenset(
     "a an and are as at by can do for from how in into is it its large language llm llms model models not of on or"  # noqa: SIM905 a list would be forty lines
     " the to towards via with without your efficient".split()
@@ -114,25 +116,36 @@ def claim_value(claim: Claim) -> str:
     metric = METRICS[claim.metric]
     hedge = "" if claim.bound == "exact" else claim.bound.replace("_", " ") + " "
     values = [claim.value] if claim.to is None else [claim.value, claim.to]
-    unit = "" if metric.unit == "1" else f" {metric.unit}"
+    numbers = [as_number(value) for value in values]
     if claim.form == "absolute":
-        return hedge + "–".join(_figure(value) for value in values) + unit
+        return hedge + amount(numbers, metric.unit)
     if claim.form == "difference":
-        numbers = [as_number(value) for value in values]
-        unit = " percentage points" if metric.unit in ("%", "percentage points") else unit
         direction = "higher" if numbers[0] >= 0 else "lower"
-        return hedge + "–".join(sorted((_figure(abs(number)) for number in numbers), key=float)) + f"{unit} {direction}"
+        return f"{hedge}{amount(sorted(map(abs, numbers)), difference_unit(metric.unit))} {direction}"
     lower = as_number(values[0]) < 1
     factors = [_factor(value) for value in values]
     return hedge + "–".join(sorted(factors, key=float)) + f"× {'lower' if lower else 'higher'}"
 
 
+def amount(numbers: Iterable[float], unit: str) -> str:
+    """Numbers of one unit, none below zero, as a range: "14,400 s", "5–7 %", "48 GB"."""
+    numbers = list(numbers)
+    scale, prefix = next((found for found in _PREFIXES if unit == "B" and max(numbers) >= found[0]), (1.0, ""))
+    return "–".join(_figure(number / scale) for number in numbers) + ("" if unit == "1" else f" {prefix}{unit}")
+
+
+def difference_unit(unit: str) -> str:
+    """The unit of a difference of two values: of percentages, percentage points."""
+    return "percentage points" if unit == "%" else unit
+
+
 def _factor(value: int | float | str) -> str:
-    """A ratio as the factor a reader expects, above one; `1/5.1` keeps the digits of the source."""
+    """A ratio as the factor a reader expects, above one, with no more digits than the source has."""
     if isinstance(value, str):
         return value.partition("/")[2]
-    return _figure(value if value >= 1 else 1 / value)
+    digits = max(3, len(f"{value:.6g}".lstrip("0.").replace(".", "")))
+    return _figure(value) if value >= 1 else f"{1 / value:.{digits}g}"
 
 
 def _figure(value: int | float | str) -> str:
-    return f"{as_number(value):.6g}"
+    return f"{as_number(value):,.6g}"

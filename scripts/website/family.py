@@ -16,7 +16,7 @@ from scripts.website.derive import Derived
 from scripts.website.errors import BuildError
 from scripts.website.evidence import RunView, run_views
 from scripts.website.figures import FigureView
-from scripts.website.implementations import ImplementationView, implementations
+from scripts.website.implementations import ImplementationView, implementations, implements
 from scripts.website.plots import PLOTS, draw_plots
 from scripts.website.plots.points import Point, points_of, shown_for
 from scripts.website.plots.style import Palette, family_modules
@@ -62,7 +62,8 @@ class FamilyView:
     elsewhere: list[tuple[str, str]]
     """Further machines, and where Compare shows them (a path from the site's root)."""
     support: Support
-    is_topmost: bool
+    topmost: tuple[str, str] | None
+    """Title and path of the page that has the whole family, where this is another."""
 
 
 class Families:
@@ -111,7 +112,8 @@ class Families:
             raise BuildError(f"{page.file}: unknown plots {', '.join(sorted(unknown))}; there are {known}")
         shown = self.shown(page.slug, family)
         names = {one.name for one in shown}
-        is_topmost = page.slug == self.topmost(family)
+        top = self.topmost(family)
+        is_topmost = page.slug == top
         points = {
             file: found if is_topmost else shown_for(found, names)
             for file, found in self.points.items()
@@ -126,7 +128,7 @@ class Families:
             runs=runs[:INLINE],
             elsewhere=[(run.machine, f"compare/?{urlencode({'machine': run.machine})}") for run in runs[INLINE:]],
             support=support(shown, [point for found in points.values() for point in found]),
-            is_topmost=is_topmost,
+            topmost=None if is_topmost else (self.pages[top].technique.title, technique_href(top)),
         )
 
     def _dated(self, view: RunView) -> RunView:
@@ -157,8 +159,8 @@ class Families:
         return self._filed(slug, family)
 
     def _filed(self, slug: str, family: str) -> list[ImplementationView]:
-        ids = {entry.paper.arxiv for entry in self.derived.below[slug]} - {None}
-        return [one for one in self.listed[family] if ids & set(one.arxiv)]
+        papers = [entry.paper for entry in self.derived.below[slug]]
+        return [one for one in self.listed[family] if any(implements(one, paper) for paper in papers)]
 
 
 def support(shown: Iterable[ImplementationView], points: Iterable[Point]) -> Support:

@@ -74,6 +74,8 @@ def llms(tree: list[TechniqueView], derived: Derived, settings: Settings) -> str
         f"- [Papers]({url}api/v1/papers.json): every record as JSON ([schema]({url}api/v1/papers.schema.json))",
         f"- [Techniques]({url}api/v1/techniques.json): the taxonomy with what each technique saves and costs",
         f"- [Claims]({url}api/v1/claims.json): typed claims with their verdicts",
+        f"- [Ledger]({url}api/v1/ledger.json): claims beside what was measured here ([page]({url}ledger/))",
+        f"- [Coverage]({url}api/v1/coverage.json): what is missing, as a work list ([page]({url}coverage/))",
         f"- [BibTeX]({url}papers.bib): the whole bibliography",
     ]
     for area in tree:

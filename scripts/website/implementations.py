@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.catalogue.model import Paper
+
 FIELDS = ("Paper", "Idea", "Simplified", "Differs", "Cost", "Checked against")
 """The fields of a module's header that a page shows; every module with a header has them, which a test holds."""
 
 _FIELD = re.compile(r"^([A-Z][a-z]+(?: [a-z]+)?): ", re.MULTILINE)
 _ARXIV = re.compile(r"\b\d{4}\.\d{4,5}")
+_QUOTED = re.compile(r'"([^"]{12,})"')
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class ImplementationView:
     fields: list[tuple[str, str]]
     arxiv: tuple[str, ...]
     """Ids of the papers that the header names."""
+    titles: tuple[str, ...]
+    """Titles that it names in quotation marks, of works without an id."""
     face: list[tuple[str, str]]
     """Signature and first line of what it says, of every public class and function."""
     source_url: str
@@ -49,6 +54,7 @@ def implementations(root: Path, family: str, repo_url: str, commit: str | None =
                 title=" ".join(doc[: doc.find("\n\n")].split()),
                 fields=[(name, fields[name]) for name in FIELDS],
                 arxiv=tuple(dict.fromkeys(_ARXIV.findall(fields["Paper"]))),
+                titles=tuple(_QUOTED.findall(fields["Paper"])),
                 face=list(public_face(syntax)),
                 source_url=f"{blob}/reference_impls/{family}/{path.name}",
                 test_url=f"{blob}/{test}" if (root / test).exists() else f"{tree}/tests/{family}",
@@ -56,6 +62,11 @@ def implementations(root: Path, family: str, repo_url: str, commit: str | None =
             )
         )
     return found
+
+
+def implements(one: ImplementationView, paper: Paper) -> bool:
+    """Whether the module's header names the paper, by its arXiv id or, in quotation marks, by its title."""
+    return paper.arxiv in one.arxiv or paper.title.casefold() in (title.casefold() for title in one.titles)
 
 
 def header_fields(doc: str) -> dict[str, str]:

@@ -24,11 +24,15 @@ COLUMNS = (
     "reason",
     "differs",
     "machine",
+    "machine_verdict",
     "measured",
     "lo",
     "hi",
     "n",
     "converged",
+    "run",
+    "command",
+    "stale",
     "where",
     "seen",
     "compared_by_a_person",
@@ -87,7 +91,10 @@ def _place(row: Row) -> tuple[int, str, str]:
 
 
 def ledger_items(ledger: Ledger) -> list[dict[str, Any]]:
-    """The ledger for programs: an item for each claim and machine, one without a machine where it is untested."""
+    """The ledger for programs: an item for each claim and machine, one without a machine where it is untested.
+
+    `verdict` and `reason` are the claim's, `machine_verdict` and the figures those of one machine.
+    """
     return [item for row in ledger.rows for item in _items(row)]
 
 
@@ -110,18 +117,20 @@ def _items(row: Row) -> list[dict[str, Any]]:
     }
     measured = [
         {
-            "verdict": one.kind,
             "machine": one.machine,
+            "machine_verdict": one.kind,
             "measured": one.figure.value,
             "lo": one.figure.lo,
             "hi": one.figure.hi,
             "n": one.n,
             "converged": one.converged,
+            "run": one.file,
+            "command": one.command,
+            "stale": one.stale,
         }
         for one in row.verdict.outcomes
     ]
-    nothing = dict.fromkeys(("machine", "measured", "lo", "hi", "n", "converged"))
-    return [{name: (own | nothing | one)[name] for name in COLUMNS} for one in measured or [{}]]
+    return [{name: (own | one).get(name) for name in COLUMNS} for one in measured or [{}]]
 
 
 def ledger_csv(ledger: Ledger) -> str:

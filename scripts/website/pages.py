@@ -22,6 +22,7 @@ from scripts.website.ledger import LEDGER_HREF, make_ledger
 from scripts.website.planner import make_planner, planner_context
 from scripts.website.settings import Settings
 from scripts.website.stamp import Shell
+from scripts.website.verdicts import RULES
 from scripts.website.views import TechniqueView, Views, paper_href, report_url, technique_href, venue_href
 
 SHELL_MARKS = frozenset({"title", "head", "body"})
@@ -74,6 +75,7 @@ class Pages:
         techniques = {technique_href(slug): self.technique_marks(slug) for slug in self.views.pages}
         written = {"": self.home_marks(figures, newest), "techniques/": self.tree_marks()}
         written |= {"planner/": {"planner": self.render("planner.html", root="../", **planner_context(self.planner))}}
+        written |= {"tour/": {}}  # no marks, but links to papers
         written |= {"ledger/": self.ledger_marks(), "coverage/": self.coverage_marks()}
         return techniques | self.overviews() | written | {"corrections/": self.corrections_marks()}
 
@@ -184,11 +186,14 @@ class Pages:
         return {"tree": self.render("tree.html", root="../", tree=self.tree, depth=9, heading=None)}
 
     def ledger_marks(self) -> dict[str, str]:
-        """What fills the mark of /ledger/: every claim, those with a verdict first."""
+        """What fills the marks of /ledger/: every claim, those with a verdict first, and the rules of verdicts."""
         csv_href, json_href = LEDGER_HREF, "api/v1/ledger.json"
         links = {"csv_href": csv_href, "json_href": json_href, "repo_url": self.settings.repo_url}
         areas = {row.area: AREAS[row.area].title for row in self.ledger.rows}
-        return {"ledger": self.render("ledger.html", root="../", ledger=self.ledger, areas=areas, **links)}
+        return {
+            "ledger": self.render("ledger.html", root="../", ledger=self.ledger, areas=areas, **links),
+            "rules": self.render("rules.html", rules=RULES),
+        }
 
     def coverage_marks(self) -> dict[str, str]:
         """What fills the mark of /coverage/: what is missing."""

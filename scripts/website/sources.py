@@ -33,7 +33,7 @@ PLACES = {
     "papers": ("Papers", ["years", "venues"]),
     "techniques": ("Techniques", []),
     "compare": ("Compare", []),
-    "planner": ("Planner", []),
+    "planner": ("Planner", ["tour"]),
     "ledger": ("Ledger", []),
     "coverage": ("Coverage", []),
     "about": ("About", ["data", "contribute", "corrections"]),

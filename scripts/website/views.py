@@ -1,6 +1,7 @@
 """What the templates of site/templates show: plain records, ready to print. Templates compute nothing."""
 
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote, urlencode
 
 from scripts.bibliography import export
@@ -11,6 +12,7 @@ from scripts.catalogue.venues import VENUES
 from scripts.catalogue.vocabulary import AREAS, METRICS, RESOURCE_MEANING, SEEN_MEANING
 from scripts.website.derive import Derived, claim_value, effective_saves, lineage, per_year
 from scripts.website.settings import Settings
+from scripts.website.staleness import stale
 from scripts.website.verdicts import Outcome, Verdict, judge
 
 _REPORT = "What is wrong, and where the right value can be seen:\n"
@@ -242,7 +244,8 @@ class Views:
     def verdict(self, claim: Claim) -> Verdict:
         """What the recorded runs say about a claim; judged once."""
         if id(claim) not in self._verdicts:
-            self._verdicts[id(claim)] = judge(claim, self.derived.catalogue.runs)
+            age = partial(stale, self.settings.root)
+            self._verdicts[id(claim)] = judge(claim, self.derived.catalogue.runs, age)
         return self._verdicts[id(claim)]
 
     def technique(self, slug: str) -> TechniqueView:

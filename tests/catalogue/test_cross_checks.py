@@ -184,11 +184,11 @@ def test_the_nearest_technique_shares_the_last_word(real):
 
 def test_a_page_names_only_a_family_that_exists_and_is_told_the_line(tmp_path):
     files = {
-        "techniques/systems/index.md": page(family="no-such"),
+        "techniques/systems/index.md": page(family="no_such"),
         "reference_impls/quantization/__init__.py": "",
     }
     assert complaints(checkout(tmp_path, files)) == [
-        "techniques/systems/index.md:9:1: family: there is no package reference_impls/no-such/; "
+        "techniques/systems/index.md:9:1: family: there is no package reference_impls/no_such/; "
         "leave it out until there is one"
     ]
 

@@ -87,18 +87,18 @@ def test_jsd_goes_to_either_kl_at_its_ends():
 def test_forward_covers_and_reverse_keeps_to_one_of_two_modes():
     """A student that can hold one bump, fitted to two: forward KL puts it between, reverse KL on one of them."""
     places = torch.arange(41.0, dtype=torch.float64)
-    teacher = torch.logaddexp(-((places - 8) ** 2) / 8, -((places - 32) ** 2) / 8)
+    teacher = torch.logaddexp(-((places - 13) ** 2) / 4, -((places - 27) ** 2) / 4)
     means = {}
     for kind in ("forward_kl", "reverse_kl"):
-        mean, width = torch.tensor(14.0, requires_grad=True), torch.tensor(1.0, requires_grad=True)
+        mean, width = torch.tensor(16.0, requires_grad=True), torch.tensor(1.0, requires_grad=True)
         optimizer = torch.optim.Adam([mean, width], lr=0.2)
-        for _ in range(1500):
+        for _ in range(500):
             optimizer.zero_grad()
             loss((-((places - mean) ** 2) / (2 * width.exp() ** 2))[None], teacher[None], Config(kind)).backward()
             optimizer.step()
         means[kind] = float(mean.detach())
     assert means["forward_kl"] == pytest.approx(20, abs=1)
-    assert means["reverse_kl"] == pytest.approx(8, abs=1)
+    assert means["reverse_kl"] == pytest.approx(13, abs=1)
 
 
 @KINDS

@@ -142,7 +142,9 @@ def test_what_is_missing_is_said():
     with pytest.raises(ValueError, match=r"Sequential has no nn.Linear outside skip"):
         quantize_model(nn.Sequential(nn.ReLU()), "rtn", rtn.Config())
     with pytest.raises(ValueError, match="nf4 can only be simulated"):
-        quantize_model(model, "nf4", methods()["nf4"].Config(16), effect="packed")
+        quantize_model(model, "nf4", methods()["nf4"].Config(16), effect="kernel")
+    with pytest.raises(ValueError, match="llm_int8 can only be simulated"):
+        quantize_model(model, "llm_int8", methods()["llm_int8"].Config(), Calibration([tokens_of()]), effect="packed")
     with pytest.raises(ValueError, match=r"no nn.ModuleList of blocks"):
         find_blocks(nn.Sequential(nn.Linear(4, 4)))
     with pytest.raises(ValueError, match="at least one batch"):
@@ -190,6 +192,15 @@ def test_a_bert_shaped_model_works():
     result = quantize_model(model, "rtn", rtn.Config(8, 16), effect="packed")
     expected, got = (m(tokens_of()).last_hidden_state for m in (model, result))
     assert relative(got, expected) < 0.02
+
+
+def test_statistics_collected_before_give_the_same_model():
+    model, calibration = small_decoder(), Calibration([tokens_of()])
+    stats = collect(model, dict(find_linears(model)), calibration)
+    by_stats = quantize_model(model, "gptq", gptq.Config(3, 16), stats)
+    assert torch.equal(
+        by_stats(tokens_of()), quantize_model(model, "gptq", gptq.Config(3, 16), calibration)(tokens_of())
+    )
 
 
 def test_records_follow_the_model_to_another_dtype():

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from scripts.website.settings import read_site_url
 from tests.site.conftest import ROOT, Site
 
-LISTS = ("papers", "techniques", "claims")
+LISTS = ("papers", "techniques", "claims", "ledger", "coverage")
 SITE_URL = read_site_url(ROOT)
 ATOM = "{http://www.w3.org/2005/Atom}"
 SITEMAP = "{http://www.sitemaps.org/schemas/sitemap/0.9}"

@@ -201,7 +201,7 @@ def test_nothing_scrolls_sideways_on_a_phone(visits: Callable[..., Visit]) -> No
 def test_axe_finds_no_serious_fault(visits: Callable[..., Visit], scheme: str) -> None:
     visit = visits(color_scheme=scheme)
     faults = []
-    for href in ("", "techniques/systems/serving-cloud/disaggregation/", REVIEWED):
+    for href in ("", "techniques/systems/serving-cloud/disaggregation/", REVIEWED, "ledger/", "coverage/"):
         page = visit.go(href)
         page.add_script_tag(path=ROOT / "node_modules/axe-core/axe.min.js")
         for found in page.evaluate("axe.run({resultTypes: ['violations']}).then(result => result.violations)"):

@@ -1,8 +1,9 @@
 """Compare and /api/v1/evidence.json: they say what the recorded samples say, and every state can be linked."""
 
 import json
+import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -10,17 +11,18 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from jsonschema import Draft202012Validator
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from scripts.catalogue.load import load_catalogue
-from scripts.website.compare import Comparison
+from scripts.website.compare import Block, Comparison
 from scripts.website.derive import derive
 from scripts.website.evidence_api import evidence_files
 from scripts.website.family import Families
 from scripts.website.settings import read_settings
-from tests.site.conftest import ROOT, Site, Visit
+from tests.site.conftest import ROOT, Site, Visit, run_build, serve, small_checkout
+from tests.site.test_evidence import measurement, run_of
 
-browser = pytest.mark.browser
+in_browser = pytest.mark.browser
 expect.set_options(timeout=15_000)
 Item = dict[str, Any]
 
@@ -141,7 +143,7 @@ def test_the_page_stays_light(site: Site, document: Item) -> None:
     assert len((site.public / "api/v1/evidence.json").read_bytes()) <= 2_000 + 1_200 * len(document["evidence"])
 
 
-@browser
+@in_browser
 def test_all_tables_stand_without_javascript(visits: Callable[..., Visit], comparison: Comparison) -> None:
     page = visits(java_script_enabled=False).go("compare/")
     blocks = [block for machine in comparison.machines() for subject in machine.subjects for block in subject.blocks]
@@ -152,6 +154,58 @@ def test_all_tables_stand_without_javascript(visits: Callable[..., Visit], compa
 
 
 # The page with it
+
+
+def synthetic(machine: str, seed: int) -> dict[str, Any]:
+    """A run of another family: qualities by sparsity with seeds, and speeds by batch, of made-up numbers."""
+    rng = random.Random(seed)
+    exact = {"metric": "perplexity", "unit": "1", "stop_reason": "trials"}
+    found = []
+    for sparsity in (0.3, 0.5, 0.7):
+        workload, case = {"model": "m", "sparsity": sparsity}, f"pruning/m/{sparsity}/perplexity"
+        for name, role in (("dense", "baseline"), ("magnitude", "method"), ("wanda", "method")):
+            samples = [20 * rng.uniform(1, 1 + sparsity) for _ in range(3)]
+            found.append(measurement(name, role, samples, case=case, workload=workload, **exact))
+    for batch in (1, 8):
+        workload, case = {"model": "m", "batch": batch}, f"pruning/decode/m/{batch}"
+        for name, role in (("dense", "baseline"), ("wanda", "method"), ("tied", "peer")):
+            samples = [rng.uniform(1, 1.4) / (2 if name == "wanda" else 1) for _ in range(20)]
+            limit = {"value": 0.4, "formula": "bytes / bandwidth"}
+            found.append(measurement(name, role, samples, case=case, workload=workload, limit=limit))
+    run = run_of(*found, suite="pruning")
+    data: dict[str, Any] = run.model_dump(mode="json")
+    return data | {"machine": data["machine"] | {"name": machine}}
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A small site with two machines of another family, and where it is served."""
+    runs = {f"results/{name}/pruning.json": json.dumps(synthetic(name, at)) for at, name in enumerate(("aa", "bb"))}
+    root = small_checkout(tmp_path_factory.mktemp("other") / "checkout", runs)
+    done = run_build(root, "--no-search")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with serve(root / "public") as url:
+        yield root, url
+
+
+@in_browser
+def test_another_family_needs_nothing_new(other: tuple[Path, str], browser: Browser) -> None:
+    root, url = other
+    machines = Comparison(Families(derive(load_catalogue(root)), read_settings(root))).machines()
+    assert sorted(machine.name for machine in machines) == ["aa", "bb"]
+    page = browser.new_page()
+    for machine in machines:
+        page.goto(f"{url}compare/?machine={machine.name}")
+        [subject] = machine.subjects
+        assert [block.kind for block in subject.blocks] == ["quality", "speed", "limit"]
+        for block in subject.blocks:
+            assert_drawn_alike(page, block)
+    first, second = (machine.name for machine in machines)
+    page.locator("select[name=machine]").select_option(first)
+    expect(page.get_by_role("heading", level=2, name=first)).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", level=2, name=second)).to_be_visible()
+    page.close()
 
 
 def opened(visit: Visit, query: str = "") -> Page:
@@ -181,22 +235,34 @@ def close(one: list[Any], other: list[Any]) -> bool:
     )
 
 
-@browser
+def assert_drawn_alike(page: Page, block: Block) -> None:
+    """The browser's figure, made from the interface, is the build's: places, values, marks and the front."""
+    found = drawn(page, block.id)
+    made = {t["name"]: t for t in block.plot.figure["data"] if t.get("name")}
+    assert sorted(found) == sorted(made)
+    for name, (x, y, symbols) in found.items():
+        assert close(x, list(made[name]["x"])), (block.id, name, x, made[name]["x"])
+        assert close(y, list(made[name]["y"])), (block.id, name, y, made[name]["y"])
+        assert symbols == list(made[name]["marker"]["symbol"])
+    if block.kind == "quality":
+        front = page.locator(f"[id='{block.id}'] .plot__canvas").evaluate(
+            "c => { const t = c.data.find(t => t.line.dash === 'dot' && !t.name); return [[...t.x], [...t.y]]; }"
+        )
+        built = block.plot.figure["data"][0]
+        assert close(front[0], list(built["x"]))
+        assert close(front[1], list(built["y"]))
+
+
+@in_browser
 def test_the_page_draws_what_the_build_computed(visit: Visit, comparison: Comparison) -> None:
     machine = comparison.machines()[0]
     for subject in machine.subjects:
         page = opened(visit, f"?machine={machine.name}&subject={quote(subject.title)}")
         for block in subject.blocks:
-            found = drawn(page, block.id)
-            made = {t["name"]: t for t in block.plot.figure["data"] if t.get("name")}
-            assert sorted(found) == sorted(made)
-            for name, (x, y, symbols) in found.items():
-                assert close(x, list(made[name]["x"])), (block.id, name, x, made[name]["x"])
-                assert close(y, list(made[name]["y"])), (block.id, name, y, made[name]["y"])
-                assert symbols == list(made[name]["marker"]["symbol"])
+            assert_drawn_alike(page, block)
 
 
-@browser
+@in_browser
 def test_a_choice_is_an_address_and_back_leads_back(visit: Visit, comparison: Comparison) -> None:
     machine = comparison.machines()[0]
     first, second = machine.subjects[0], machine.subjects[1]
@@ -216,7 +282,7 @@ def test_a_choice_is_an_address_and_back_leads_back(visit: Visit, comparison: Co
     expect(page.get_by_label("Workload")).to_have_value(second.blocks[0].id)
 
 
-@browser
+@in_browser
 def test_techniques_can_be_left_out_by_keyboard(visit: Visit, comparison: Comparison) -> None:
     subject = comparison.machines()[0].subjects[0]
     block = subject.blocks[0]
@@ -237,7 +303,7 @@ def test_techniques_can_be_left_out_by_keyboard(visit: Visit, comparison: Compar
     expect(box).to_be_checked()
 
 
-@browser
+@in_browser
 @pytest.mark.parametrize(
     ("query", "says"),
     [
@@ -256,7 +322,16 @@ def test_what_nobody_recorded_is_said(visit: Visit, query: str, says: str) -> No
     assert page.locator(".compare img").count() == 0
 
 
-@browser
+@in_browser
+def test_a_site_without_runs_has_a_quiet_page(visit: Visit, site: Site) -> None:
+    html = site.html("compare")
+    start, end = html.index('<div class="compare__form'), html.index("</article>")
+    bare = html[:start] + html[end:]
+    visit.page.route("**/compare/", lambda route: route.fulfill(body=bare, content_type="text/html"))
+    expect(opened(visit).get_by_role("heading", level=1)).to_have_text("Compare")
+
+
+@in_browser
 def test_numbers_remain_when_the_data_cannot_be_fetched(visits: Callable[..., Visit]) -> None:
     visit = visits()
     visit.page.route("**/evidence.json", lambda route: route.abort())
@@ -267,7 +342,7 @@ def test_numbers_remain_when_the_data_cannot_be_fetched(visits: Callable[..., Vi
     visit.complaints.clear()  # the browser's own, of the request that was cut
 
 
-@browser
+@in_browser
 def test_nothing_is_drawn_before_it_is_near(visits: Callable[..., Visit]) -> None:
     visit = visits(viewport={"width": 1280, "height": 300})
     page = opened(visit)
@@ -275,7 +350,7 @@ def test_nothing_is_drawn_before_it_is_near(visits: Callable[..., Visit]) -> Non
     assert [url for url in visit.requests if "plotly" in url or "evidence.json" in url] == []
 
 
-@browser
+@in_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_holds_the_page_and_axe_finds_nothing(visits: Callable[..., Visit], scheme: str) -> None:
     visit = visits(color_scheme=scheme, viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)

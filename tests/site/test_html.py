@@ -11,7 +11,7 @@ from tests.site.conftest import ROOT, Site, unavailable
 
 PAGES = (
     "", "techniques/algorithms/model-compression/quantization/", "papers/superflow/", "papers/gptq/",
-    "years/2024/", "papers/", "about/", "planner/",
+    "years/2024/", "papers/", "about/", "planner/", "ledger/", "coverage/",
 )  # fmt: skip
 
 

@@ -4,12 +4,13 @@ import csv
 import json
 import subprocess
 from collections import Counter
+from html import unescape
 
 import pytest
 
 from scripts.website import staleness
 from scripts.website.ledger import COLUMNS
-from scripts.website.verdicts import KINDS
+from scripts.website.verdicts import KINDS, RULES
 from tests.site.test_verdicts import timed
 
 
@@ -31,6 +32,12 @@ def test_csv_and_json_say_the_same(site, items):
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == list(COLUMNS)
     assert [row["claim"] for row in rows] == [one["claim"] for one in items]
+    assert [row["lo"] for row in rows] == ["" if one["lo"] is None else str(one["lo"]) for one in items]
+
+
+def test_rules_are_on_the_page(site):
+    text = unescape(site.html("ledger/"))
+    assert all(rule in text for rule in RULES.values())
 
 
 def test_page_counts_what_it_lists(site, items):
@@ -59,6 +66,32 @@ def test_coverage_lists_add_up(site):
             assert line["page"] is None or (site.public / line["page"].partition("#")[0] / "index.html").exists()
 
 
+def test_coverage_knows_what_code_has_no_page_and_what_page_no_code(site):
+    gaps = {gap["id"]: gap for gap in json.loads((site.public / "api/v1/coverage.json").read_text("utf-8"))["coverage"]}
+    named = {
+        line.removeprefix("family:").strip()
+        for page in (site.source / "techniques").rglob("*.md")
+        for line in page.read_text("utf-8").split("\n")
+        if line.startswith("family:")
+    }
+    hidden = {line["what"].removeprefix("reference_impls/") for line in gaps["no-page"]["lines"]}
+    assert not hidden & named
+    assert all((site.source / "reference_impls" / family / "__init__.py").exists() for family in hidden)
+    counts = [int(line["remark"].split()[0]) for line in gaps["no-implementation"]["lines"]]
+    assert counts == sorted(counts, reverse=True)
+    pages = {line["page"] for line in gaps["no-implementation"]["lines"]}
+    assert all("No reference implementation" in site.html(page) for page in pages)
+
+
+def test_never_run_modules_have_no_measurement(site):
+    gaps = {gap["id"]: gap for gap in json.loads((site.public / "api/v1/coverage.json").read_text("utf-8"))["coverage"]}
+    evidence = json.loads((site.public / "api/v1/evidence.json").read_text("utf-8"))["evidence"]
+    run = {f"{one['case'].partition('/')[0]}.{one['module']}" for one in evidence}
+    missing = {line["what"] for line in gaps["never-run"]["lines"]}
+    assert missing
+    assert not missing & run
+
+
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     for name in ("GIT_DIR", "GIT_WORK_TREE"):
@@ -75,7 +108,7 @@ def repository(tmp_path, monkeypatch):
     git("init", "-q")
     git("add", ".")
     git("commit", "-qm", "first")
-    staleness._changed.cache_clear()
+    staleness.forget()
     return tmp_path, git
 
 
@@ -88,13 +121,14 @@ def test_a_run_is_stale_when_its_code_changed(repository):
     root, git = repository
     run = recorded(git("rev-parse", "HEAD"))
     assert staleness.stale(root, run) is None
-    for name in ("other/x.py", "family/bench.py"):
+    for name in ("other/x.py", "family/bench.py", "family/added.py"):
         (root / "reference_impls" / name).write_text("2\n")
-        staleness._changed.cache_clear()
+        git("add", ".")  # a new file is another technique: what was measured did not call it
+        staleness.forget()
         assert staleness.stale(root, run) is None
     (root / "reference_impls/family/method.py").write_text("2\n")
-    staleness._changed.cache_clear()
-    assert "method changed" in staleness.stale(root, run)
+    staleness.forget()
+    assert "family/method.py changed since" in staleness.stale(root, run)
 
 
 def test_what_git_cannot_tell_is_said(repository, tmp_path):

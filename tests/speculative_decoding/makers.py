@@ -13,8 +13,10 @@ from reference_impls.models.decoder import Decoder
 from reference_impls.speculative_decoding import (
     Drafter,
     draft_model,
+    eagle,
     llmcad,
     lookahead,
+    medusa,
     oracle,
     prompt_lookup,
     retrieval,
@@ -25,8 +27,10 @@ from tests.speculative_decoding.conftest import near, some_tokens
 
 MAKERS: dict[str, Callable[[Decoder, torch.Tensor], Drafter]] = {
     "draft_model": lambda target, prompt: draft_model.Drafter(near(target, 0.1)),
+    "eagle": lambda target, prompt: eagle.Drafter(target, block(target), eagle.tree((2, 2, 1))),
     "llmcad": lambda target, prompt: llmcad.Drafter(near(target, 0.1)),
     "lookahead": lambda target, prompt: lookahead.Drafter(lookahead.Config(vocab=32)),
+    "medusa": lambda target, prompt: medusa.Drafter(target, heads(target), medusa.best_shape([[0.5, 0.2]] * 3, 9)),
     "oracle": lambda target, prompt: oracle.Drafter(known(target, prompt), oracle.Config(0.7, vocab=32)),
     "prompt_lookup": lambda target, prompt: prompt_lookup.Drafter(),
     "retrieval": lambda target, prompt: retrieval.Drafter(
@@ -39,6 +43,20 @@ MAKERS: dict[str, Callable[[Decoder, torch.Tensor], Drafter]] = {
 
 def known(target: Decoder, prompt: torch.Tensor) -> list[int]:
     return [*prompt.tolist(), *plain.generate(target, prompt[None], 60)[0].tolist()]
+
+
+def heads(target: Decoder) -> medusa.Heads:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        made = medusa.Heads(target.config.hidden, 3).to(target.embedding.weight.dtype)
+        torch.nn.init.normal_(made.layers[1].weight, std=0.3)  # type: ignore[arg-type]
+    return made.requires_grad_(False)
+
+
+def block(target: Decoder) -> eagle.Head:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return eagle.Head(target.config).to(target.embedding.weight.dtype).requires_grad_(False)
 
 
 def modules() -> dict[str, Any]:

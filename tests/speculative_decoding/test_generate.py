@@ -1,13 +1,17 @@
 """The loop: the output is the target's own, token for token, whatever the drafter does."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from reference_impls.models import generate as plain
-from reference_impls.speculative_decoding import Context, draft_model
-from reference_impls.speculative_decoding.generate import generate, judge, pass_inputs
+from reference_impls.speculative_decoding import Context, draft_model, llmcad, lookahead, token_tree
+from reference_impls.speculative_decoding.generate import generate, judge, pass_inputs, prefill
 from reference_impls.speculative_decoding.tree import Tree
-from tests.speculative_decoding.conftest import draft, near, prompts, seeded, some_tokens, target
+from tests.models.conftest import lively
+from tests.speculative_decoding.conftest import DRAFT, draft, near, prompts, seeded, some_tokens, target
+from tests.speculative_decoding.makers import MAKERS
 
 
 class Random:
@@ -115,3 +119,32 @@ def test_wrong_input_is_refused():
         generate(target(), Random(32), [torch.tensor([], dtype=torch.long)], 4)
     with pytest.raises(ValueError, match="max_nodes"):
         generate(target(), Random(32, nodes=70), [torch.tensor([1])], 90)
+
+
+@pytest.mark.parametrize("name", ["draft_model", "token_tree", "llmcad", "lookahead"])
+def test_another_vocabulary_is_refused(name):
+    other = lively(replace(DRAFT, vocab=40))
+    drafter = {
+        "draft_model": lambda: draft_model.Drafter(other),
+        "token_tree": lambda: token_tree.Drafter(other, token_tree.fixed_shape((1,))),
+        "llmcad": lambda: llmcad.Drafter(other),
+        "lookahead": lambda: lookahead.Drafter(lookahead.Config(vocab=40)),
+    }[name]()
+    with pytest.raises(ValueError, match="40 tokens, the target one of 32"):
+        generate(target(), drafter, [torch.tensor([1, 2])], 4)
+
+
+def test_going_on_twice_from_one_prefill():
+    """The same text as from the start, whatever stood behind the prompts before, also for drafters that need states."""
+    model, many = target(), prompts(3)
+    ready = prefill(model, many, 20 + 64)
+    drafters = [
+        draft_model.Drafter(near(model, 0.1)),
+        MAKERS["eagle"](model, many[0]),
+        MAKERS["medusa"](model, many[0]),
+    ]
+    for drafter in [*drafters, *drafters]:
+        made = generate(model, drafter, many, 20, prefilled=ready)
+        fresh = generate(model, drafter, many, 20)
+        assert made.tokens == fresh.tokens
+        assert [one.accepted for one in made.rounds] == [one.accepted for one in fresh.rounds]

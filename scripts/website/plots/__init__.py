@@ -22,8 +22,9 @@ def _quality(size: str) -> Plot:
     return lambda points, palette, folder: quality_against(points, by_metric(size), palette, folder)
 
 
-def _sparsity(points: Iterable[Point], palette: Palette, folder: str) -> list[PlotView]:
-    return quality_against(points, by_field("sparsity", "share of zeros (higher saves more)"), palette, folder)
+def _saved(field: str, title: str) -> Plot:
+    size = by_field(field, f"{title} (higher saves more)", is_saved=True)
+    return lambda points, palette, folder: quality_against(points, size, palette, folder)
 
 
 def _along(points: Iterable[Point], palette: Palette, folder: str, *, which: str) -> list[PlotView]:
@@ -43,7 +44,9 @@ PLOTS: dict[str, Plot] = {
     "quality-bits": _quality("bits_per_weight"),
     "quality-bytes": _quality("weight_bytes"),
     "quality-cache": _quality("kv_bytes"),
-    "quality-sparsity": _sparsity,
+    "quality-blocks": _saved("removed_blocks", "blocks removed"),
+    "quality-neurons": _saved("removed_neurons", "share of neurons removed"),
+    "quality-sparsity": _saved("sparsity", "share of zeros"),
     **{name: partial(_along, which=name) for name in _ALONG},
     **stopping.PLOTS,
 }

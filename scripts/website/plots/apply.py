@@ -1,6 +1,6 @@
 """What it costs to apply a method: its time, as a factor over the baseline's."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from scripts.catalogue.vocabulary import METRICS
@@ -22,9 +22,9 @@ from scripts.website.plots.draw import (
     slug_of,
     trace,
 )
-from scripts.website.plots.points import APPLY_METRICS, Point, ratio_to, subject
+from scripts.website.plots.points import APPLY_METRICS, Point, alike, ratio_to, subject
 from scripts.website.plots.style import Palette, Styles
-from scripts.website.plots.text import number
+from scripts.website.plots.text import differences, number
 
 
 def time_to_apply(points: Iterable[Point], palette: Palette, folder: str) -> list[PlotView]:
@@ -33,19 +33,24 @@ def time_to_apply(points: Iterable[Point], palette: Palette, folder: str) -> lis
     for point in points:
         if point.one.metric in APPLY_METRICS:
             cases.setdefault(point.one.case, []).append(point)
-    return [_view(group, palette, folder) for group in cases.values() if len(group) > 1]
+    shown = [group for group in cases.values() if any(point.one is not point.baseline for point in group)]
+    return [
+        _view(group, name, palette, folder)
+        for together in alike(shown)
+        for group, name in zip(together, differences(group[0].one.workload for group in together), strict=True)
+    ]
 
 
-def _view(group: list[Point], palette: Palette, folder: str) -> PlotView:
+def _view(group: Sequence[Point], name: str, palette: Palette, folder: str) -> PlotView:
     ordered = sorted(group, key=lambda point: point.value)
     methods = [point for point in ordered if point.one is not point.baseline]
     base = group[0].baseline
-    styles, about = palette.styles(methods), subject(base)
+    styles, about = palette.styles(methods), subject(base) + name
     workload = "; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in base.workload.items())
     slowest = methods[-1]
     columns = ["implementation", METRICS[base.metric].title, f"times {base.implementation}", "energy"]
     return PlotView(
-        id=slug_of(f"apply-{about}-{group[0].run.machine.name}"),
+        id=slug_of(f"apply-{about}-{base.implementation}-{group[0].run.machine.name}"),
         title=f"Time to apply the method: {about}",
         summary=f"{base.implementation} takes {number(_baseline_value(group), base.unit)}; the slowest, "
         f"{slowest.one.implementation}, {number(slowest.value, slowest.one.unit)}.",

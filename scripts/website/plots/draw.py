@@ -55,6 +55,8 @@ class PlotView(FigureView):
     points: Sequence[Point] = ()
     """The point of each row, where rows are points."""
     styles: Styles = field(default_factory=dict)
+    is_saved: bool = False
+    """Whether more along x is better."""
     sizes: Sequence[float] = ()
     """Where each point lies along x, where the drawing has an axis of values there."""
 

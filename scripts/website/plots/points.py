@@ -3,7 +3,7 @@
 A point keeps its measurement and adds its median, interval, factor over the baseline and share of the physical limit.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -128,6 +128,15 @@ def shown_for(points: Iterable[Point], modules: Collection[str]) -> list[Point]:
     return [
         point for point in points if point.one.case in cases and (point.one.role != "method" or point.module in modules)
     ]
+
+
+def alike(groups: Sequence[Sequence[Point]]) -> list[list[Sequence[Point]]]:
+    """Groups of points put together by what their figures would be called: metric, subject and baseline."""
+    found: dict[tuple[str, ...], list[Sequence[Point]]] = {}
+    for group in groups:
+        one = group[0].one
+        found.setdefault((one.metric, subject(one), group[0].baseline.implementation), []).append(group)
+    return list(found.values())
 
 
 def is_speed(one: Measurement) -> bool:

@@ -26,9 +26,9 @@ from scripts.website.plots.draw import (
     slug_of,
     trace,
 )
-from scripts.website.plots.points import QUALITY_METRICS, Point, subject
+from scripts.website.plots.points import QUALITY_METRICS, Point, alike, subject
 from scripts.website.plots.style import Palette, Styles
-from scripts.website.plots.text import listed, number
+from scripts.website.plots.text import differences, listed, number
 
 WIDE = 8
 """Implementations beyond which a figure takes the page's whole width."""
@@ -44,6 +44,8 @@ class Size:
     id: str
     title: str
     of: Callable[[Point, "Index"], float | None]
+    is_saved: bool = False
+    """Whether the axis counts what is taken away, so that more of it is better."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,14 @@ def _beside(metric: str) -> Callable[[Point, Index], float | None]:
     return find
 
 
-def by_field(field: str, title: str) -> Size:
+def by_field(field: str, title: str, is_saved: bool = False) -> Size:
     """Sizes from a field of the workload, such as a share of zeros."""
 
     def find(point: Point, _: Index) -> float | None:
         value = point.one.workload.get(field)
         return float(value) if isinstance(value, int | float) else None
 
-    return Size(field, title, find)
+    return Size(field, title, find, is_saved)
 
 
 def index_of(points: Iterable[Point]) -> Index:
@@ -94,10 +96,10 @@ def pairs_of(points: Iterable[Point], size: Size) -> list[Pair]:
     return [Pair(point, value) for point, value in sized if value is not None]
 
 
-def front_of(pairs: Sequence[Pair]) -> list[Pair]:
-    """The Pareto front: no other is both smaller and better. Ordered by size."""
+def front_of(pairs: Sequence[Pair], is_saved: bool = False) -> list[Pair]:
+    """The Pareto front: no other saves as much and is better. What saves most comes first."""
     best: list[Pair] = []
-    for pair in sorted(pairs, key=lambda pair: (pair.size, _badness(pair))):
+    for pair in sorted(pairs, key=lambda pair: (-pair.size if is_saved else pair.size, _badness(pair))):
         if not best or _badness(pair) < _badness(best[-1]):
             best.append(pair)
     return best
@@ -112,11 +114,14 @@ def quality_against(points: Iterable[Point], size: Size, palette: Palette, folde
     groups: dict[tuple[str, ...], list[Pair]] = {}
     for pair in pairs_of(points, size):
         groups.setdefault(_group(pair.point), []).append(pair)
-    return [
-        _view(pairs, size, palette, folder)
-        for pairs in groups.values()
-        if any(pair.point.one.role == "method" for pair in pairs)
-    ]
+    shown = [pairs for pairs in groups.values() if any(pair.point.one.role == "method" for pair in pairs)]
+    by_first = {id(pairs[0].point): pairs for pairs in shown}
+    views = []
+    for together in alike([[pair.point for pair in pairs] for pairs in shown]):
+        texts = [{name: group[0].one.workload.get(name) for name in TEXT_FIELDS} for group in together]
+        for group, name in zip(together, differences(texts), strict=True):
+            views.append(_view(by_first[id(group[0])], name, size, palette, folder))
+    return views
 
 
 def _group(point: Point) -> tuple[str, ...]:
@@ -124,12 +129,13 @@ def _group(point: Point) -> tuple[str, ...]:
     return (point.one.metric, subject(point.one), *(str(workload.get(field)) for field in TEXT_FIELDS))
 
 
-def _view(pairs: list[Pair], size: Size, palette: Palette, folder: str) -> PlotView:
+def _view(pairs: list[Pair], name: str, size: Size, palette: Palette, folder: str) -> PlotView:
+    """`name`: what tells the text from others of the same model."""
     own = [pair for pair in pairs if pair.point.one.role != "baseline"]
     points = [pair.point for pair in own]
     first = points[0]
-    metric, about = METRICS[first.one.metric], subject(first.one)
-    styles, front = palette.styles(points), front_of(own)
+    metric, about = METRICS[first.one.metric], subject(first.one) + name
+    styles, front = palette.styles(points), front_of(own, size.is_saved)
     base = next((pair for pair in pairs if pair.point.one.role == "baseline"), None)
     ordered = sorted(pairs, key=lambda pair: (pair.size, _badness(pair)))
     legend = [*keys(styles, points), Key("Pareto front", replace(LINE, dash="dot"))]
@@ -149,7 +155,13 @@ def _view(pairs: list[Pair], size: Size, palette: Palette, folder: str) -> PlotV
         points=[pair.point for pair in ordered],
         styles=styles,
         sizes=[pair.size for pair in ordered],
+        is_saved=size.is_saved,
     )
+
+
+def _part(pair: Pair) -> str:
+    """The last part of the case's prefix, which tells points of one size apart."""
+    return pair.point.prefix.rpartition("/")[2]
 
 
 def _row(pair: Pair, front: Sequence[Pair]) -> list[Cell]:
@@ -183,7 +195,7 @@ def _summary(front: Sequence[Pair], base: Pair | None) -> str:
     unit = smallest.point.one.unit
     change = 100 * (smallest.point.value / base.point.value - 1)
     return (
-        f"{text}; its smallest, {smallest.point.one.implementation} at {smallest.size:.3g}, has "
+        f"{text}; {smallest.point.one.implementation} at {smallest.size:.3g} saves most and has "
         f"{number(smallest.point.value, unit)} against {number(base.point.value, unit)} of "
         f"{base.point.one.implementation} ({change:+.0f} %)."
     )
@@ -210,7 +222,8 @@ def _figure(own: list[Pair], base: Pair | None, size: Size, styles: Styles, fron
                 [short(pair.size) for pair in mine],
                 [short(pair.point.value) for pair in mine],
                 error_y=bars([pair.point.value for pair in mine], [pair.point.spread for pair in mine]),
-                hovertext=[f"{name}: {pair.point.value:.4g} at {pair.size:.4g}" for pair in mine],
+                hovertext=[f"{name}: {pair.point.value:.4g} at {pair.size:.4g}, {_part(pair)}" for pair in mine],
+                **({} if len({pair.size for pair in mine}) == len(mine) else {"mode": "markers"}),
             )
         )
     metric = METRICS[own[0].point.one.metric]

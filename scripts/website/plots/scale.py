@@ -28,9 +28,9 @@ from scripts.website.plots.draw import (
     slug_of,
     trace,
 )
-from scripts.website.plots.points import Point, is_speed, subject
+from scripts.website.plots.points import Point, alike, is_speed, subject
 from scripts.website.plots.style import Palette, Styles
-from scripts.website.plots.text import change_points, extremes, listed, number
+from scripts.website.plots.text import change_points, differences, extremes, listed, number
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,18 @@ def along(points: Iterable[Point], quantity: Quantity, axis: Axis, palette: Pale
     """One figure a group; groups without a value are left out."""
     groups: dict[tuple[Any, ...], list[Point]] = {}
     for point in points:
-        if is_speed(point.one) and axis.field in point.one.workload and quantity.value(point) is not None:
+        has_place = isinstance(point.one.workload.get(axis.field), int | float)
+        if is_speed(point.one) and has_place and quantity.value(point) is not None:
             groups.setdefault(_group(point, axis), []).append(point)
     shown = [group for group in groups.values() if any(point.one.role == "method" for point in group)]
-    return [_view(group, quantity, axis, palette, folder) for group in shown]
+    named = [
+        (group, name)
+        for together in alike(shown)
+        for group, name in zip(
+            together, differences((group[0].one.workload for group in together), [axis.field]), strict=True
+        )
+    ]
+    return [_view(group, name, quantity, axis, palette, folder) for group, name in named]
 
 
 def _group(point: Point, axis: Axis) -> tuple[Any, ...]:
@@ -124,9 +132,10 @@ def _place(point: Point, axis: Axis) -> float:
     return float(point.one.workload[axis.field] or 0)
 
 
-def _view(group: list[Point], quantity: Quantity, axis: Axis, palette: Palette, folder: str) -> PlotView:
+def _view(group: Sequence[Point], name: str, quantity: Quantity, axis: Axis, palette: Palette, folder: str) -> PlotView:
+    """`name`: what tells the group from others of its kind."""
     first = group[0]
-    about, metric = subject(first.one), METRICS[first.one.metric]
+    about, metric = subject(first.one) + name, METRICS[first.one.metric]
     places = sorted({_place(point, axis) for point in group})
     baseline = first.baseline.implementation
     styles = palette.styles(group)
@@ -134,8 +143,8 @@ def _view(group: list[Point], quantity: Quantity, axis: Axis, palette: Palette, 
     drawn = _lines(group, quantity, axis, styles) if len(places) > 1 else _dots(group, quantity, styles)
     ordered = sorted(group, key=lambda point: _order(point, axis))
     return PlotView(
-        id=slug_of(f"{quantity.id}-{axis.field}-{first.one.metric}-{about}-{first.run.machine.name}"),
-        title=f"{quantity.title.format(baseline=baseline)} {at}: {about}",
+        id=slug_of(f"{quantity.id}-{axis.field}-{first.one.metric}-{about}-{baseline}-{first.run.machine.name}"),
+        title=f"{quantity.title.format(baseline=baseline)} {at}, {metric.title}: {about}",
         summary=_summary(group, quantity, axis, places),
         source="",
         columns=[axis.title, "implementation", *_columns(quantity, metric.title, baseline), *EVIDENCE_COLUMNS],
@@ -157,7 +166,7 @@ def _order(point: Point, axis: Axis) -> tuple[float, bool, str]:
 
 def _columns(quantity: Quantity, metric: str, baseline: str) -> list[str]:
     if quantity is SPEED:
-        return [f"{metric}, median", f"factor over {baseline}", "difference"]
+        return [f"{metric}, median", f"factor over {baseline}", "difference", "quality"]
     return [f"{metric}, median", "share of the limit (%)", "formula of the limit"]
 
 
@@ -167,12 +176,14 @@ def _row(point: Point, quantity: Quantity, axis: Axis) -> list[Cell]:
         factor = point.factor
         text = ratio_text(factor.value, factor.lo, factor.hi) if factor else ""
         said = "no difference seen" if point.is_tied else "better" if factor and factor.lo > 1 else "worse"
-        return [*head, text, said, *evidence_cells(point)]
+        quality = point.one.quality
+        kept = f"{METRICS[quality.metric].title} {quality.value:.4g}" if quality else ""
+        return [*head, text, said, kept, *evidence_cells(point)]
     formula = point.one.limit.formula if point.one.limit else ""
     return [*head, f"{100 * (point.share or 0):.0f}", formula, *evidence_cells(point)]
 
 
-def _notes(group: list[Point], quantity: Quantity, metric: str) -> list[str]:
+def _notes(group: Sequence[Point], quantity: Quantity, metric: str) -> list[str]:
     notes = [f"Measured: {metric.lower()}."]
     if quantity is SPEED:
         notes.append("Bars: 95 % bootstrap intervals over interleaved rounds.")
@@ -180,7 +191,7 @@ def _notes(group: list[Point], quantity: Quantity, metric: str) -> list[str]:
         notes.append("A share above 100 % means that the ceiling was measured in a slower moment.")
     lossy = sorted({point.one.implementation for point in group if point.one.quality})
     if quantity is SPEED and lossy:
-        notes.append(f"{listed(lossy)} change the output; their quality stands in the case's table.")
+        notes.append(f"{listed(lossy)} change the output; how much stands in the table, under quality.")
     return notes
 
 
@@ -192,7 +203,7 @@ def _hover(point: Point, quantity: Quantity, axis: Axis) -> str:
     return f"{point.one.implementation}, {where}{value:.3g}{quantity.suffix or ' %'}{span}{tied}"
 
 
-def _lines(group: list[Point], quantity: Quantity, axis: Axis, styles: Styles) -> dict[str, Any]:
+def _lines(group: Sequence[Point], quantity: Quantity, axis: Axis, styles: Styles) -> dict[str, Any]:
     baseline = group[0].baseline.implementation
     places = sorted({_place(point, axis) for point in group})
     traces = [
@@ -225,7 +236,7 @@ def _reach(group: Iterable[Point], quantity: Quantity) -> list[float]:
     return [end for value, ends in found if value is not None for end in (value, *(ends or ()))]
 
 
-def _dots(group: list[Point], quantity: Quantity, styles: Styles) -> dict[str, Any]:
+def _dots(group: Sequence[Point], quantity: Quantity, styles: Styles) -> dict[str, Any]:
     """Best at the top."""
     baseline = group[0].baseline.implementation
     ordered = sorted(group, key=lambda point: quantity.value(point) or 0.0)

@@ -1,6 +1,7 @@
 """Words for figures: numbers with units, lists, and sentences that follow from the data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from scripts.website.plots.points import Point
 
@@ -18,6 +19,17 @@ def number(value: float, unit: str) -> str:
 def listed(names: Sequence[str]) -> str:
     """a, b and c."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def differences(workloads: Iterable[Mapping[str, Any]], but: Iterable[str] = ()) -> list[str]:
+    """For each of several workloads the fields that tell it from the others, in words; nothing where it is alone."""
+    workloads, left_out = list(workloads), set(but)
+    fields = [name for name in dict.fromkeys(name for one in workloads for name in one) if name not in left_out]
+    differing = [name for name in fields if len({str(one.get(name)) for one in workloads}) > 1]
+    words = [
+        [f"{name.replace('_', ' ')} {str(one[name])[:40]}" for name in differing if name in one] for one in workloads
+    ]
+    return ["".join(f", {word}" for word in found) for found in words]
 
 
 def extremes(group: Sequence[Point]) -> str:

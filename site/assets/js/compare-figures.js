@@ -70,7 +70,7 @@ function trace(name, style, rows, kind, across) {
   return {
     type: "scatter",
     name,
-    mode: rows.length > 1 && across ? "lines+markers" : "markers",
+    mode: across && rows.length > 1 && new Set(along).size === rows.length ? "lines+markers" : "markers",
     ...(across ? { x: along, y: values.map(four), error_y: error } : { x: values.map(four), y: along, error_x: error }),
     marker: { size: 10, symbol: ties.map((tie) => style.symbol + (tie ? "-open" : "")), line: { width: ties.some(Boolean) ? 2 : 1 } },
     line: { dash: style.dash, width: 1.5 },
@@ -85,18 +85,19 @@ const line = (x, y, dash = "solid", shape = "linear") => ({
   type: "scatter", mode: "lines", x, y, line: { dash, shape, width: dash === "dot" ? 1.5 : 1 }, hoverinfo: "skip", meta: { tone: "ink" },
 }); // prettier-ignore
 
-/** No other row is both smaller and better; ordered by size. */
-export function front(rows) {
+/** No other row saves as much and is better; what saves most comes first. */
+export function front(rows, isSaved) {
+  const sign = isSaved ? -1 : 1;
   const badness = ({ point }) => (point.better === "higher" ? -point.median : point.median);
   const best = [];
-  for (const row of [...rows].sort((a, b) => a.at - b.at || badness(a) - badness(b))) {
+  for (const row of [...rows].sort((a, b) => sign * (a.at - b.at) || badness(a) - badness(b))) {
     if (!best.length || badness(row) < badness(best.at(-1))) best.push(row);
   }
   return best;
 }
 
 /** rows: [{point, name, at}] of the techniques chosen; styles: Map of name -> {series, symbol, dash}. */
-export function figureOf({ kind, xTitle, yTitle, rows, baseline, styles }) {
+export function figureOf({ kind, isSaved, xTitle, yTitle, rows, baseline, styles }) {
   const { value, ends, suffix, line: level } = KINDS[kind];
   const shown = rows.filter(({ point }) => value(point));
   const across = shown.some(({ at }) => at !== undefined);
@@ -107,7 +108,7 @@ export function figureOf({ kind, xTitle, yTitle, rows, baseline, styles }) {
   const traces = names.map((name) => trace(name, styles.get(name), own(name), kind, across));
   if (!across) return lists(traces, shown, names, kind, xTitle, [level, ...reach]);
   if (kind === "quality") {
-    const best = front(shown);
+    const best = front(shown, isSaved);
     const base = baseline?.point.median;
     traces.unshift(line(best.map(({ at }) => at), best.map(({ point }) => point.median), "dot", "hv"));
     if (base) traces.unshift(line([places[0] / 1.12, places.at(-1) * 1.12], [base, base]));

@@ -6,7 +6,8 @@ import { figureOf } from "./compare-figures.js";
 
 const page = document.querySelector("[data-compare]");
 const root = new URL(page.dataset.root, location.href).href;
-const form = page.querySelector("form");
+const form = page.querySelector(".compare__form");
+const choices = Object.fromEntries([...page.querySelectorAll(".compare__form select")].map((select) => [select.name, select]));
 const message = page.querySelector(".compare__message");
 const sections = [...page.querySelectorAll("[data-subject]")].map((section) => ({
   section,
@@ -27,7 +28,7 @@ const points = () =>
 
 function fromAddress() {
   const asked = new URLSearchParams(location.search);
-  const machine = asked.get("machine") ?? sections[0].machine;
+  const machine = asked.get("machine") ?? sections[0]?.machine ?? "";
   const here = sections.filter((one) => one.machine === machine);
   const subject = asked.get("subject") ?? here[0]?.subject ?? "";
   return { machine, subject, show: asked.get("show") ?? "", techniques: asked.has("technique") ? asked.getAll("technique") : null };
@@ -61,10 +62,10 @@ function update() {
   const current = chosen();
   const machines = [...new Set(sections.map(({ machine }) => machine))];
   const here = sections.filter(({ machine }) => machine === state.machine);
-  fill(form.elements.machine, machines.map((name) => [name, name]), state.machine);
-  fill(form.elements.subject, here.map(({ subject }) => [subject, subject]), state.subject);
+  fill(choices.machine, machines.map((name) => [name, name]), state.machine);
+  fill(choices.subject, here.map(({ subject }) => [subject, subject]), state.subject);
   const shows = (current?.blocks ?? []).map((block) => [block.id, block.querySelector("h4").textContent]);
-  fill(form.elements.show, [["", "all of them"], ...shows], state.show);
+  fill(choices.show, [["", "all of them"], ...shows], state.show);
   for (const { section } of sections) section.hidden = section !== current?.section;
   for (const machine of page.querySelectorAll("[data-machine]")) machine.hidden = machine.dataset.machine !== current?.machine;
   say(problems(current, machines, here));
@@ -138,6 +139,7 @@ function describe(block, all) {
   })); // prettier-ignore
   return {
     kind: block.dataset.kind,
+    isSaved: "saved" in block.dataset,
     xTitle: block.dataset.xTitle,
     yTitle: block.dataset.yTitle,
     rows: rows.filter(({ hidden, name }) => !hidden && styles.has(name)),
@@ -155,7 +157,6 @@ function listen() {
     if (name === "show") go({ show: value });
     else go({ machine: others[0]?.machine ?? value, subject, show: "", techniques: null });
   });
-  form.addEventListener("submit", (event) => event.preventDefault());
   for (const { section, boxes } of sections) {
     const take = () => {
       const names = boxes.filter(({ checked }) => checked).map(({ value }) => value);

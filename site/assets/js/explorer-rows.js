@@ -36,8 +36,8 @@ class Rows {
     this.body.addEventListener("keydown", (event) => this.move(event));
     this.width = innerWidth;
     addEventListener("resize", () => this.resized());
-    addEventListener("beforeprint", () => this.put(this.rows.map((_, index) => this.row(index)))); // paper has no window
-    addEventListener("afterprint", () => this.draw());
+    addEventListener("beforeprint", () => this.print(true));
+    addEventListener("afterprint", () => this.print(false));
   }
 
   /** Show these rows from now on. */
@@ -66,6 +66,13 @@ class Rows {
     return [...indices, at].sort((a, b) => a - b);
   }
 
+  /** Paper has no window: all rows are drawn for it. */
+  print(start) {
+    this.printing = start;
+    if (start) this.put(this.rows.map((_, index) => this.row(index)));
+    else this.draw();
+  }
+
   drawSoon() {
     this.frame ??= requestAnimationFrame(() => this.draw());
   }
@@ -73,6 +80,7 @@ class Rows {
   draw() {
     cancelAnimationFrame(this.frame);
     this.frame = undefined;
+    if (this.printing) return;
     const { scrollMargin } = this.virtualizer.options;
     const items = this.virtualizer.getVirtualItems();
     const wanted = [];

@@ -121,7 +121,7 @@ function memory(made) {
   if (made.streamed_bytes > 0) rows.push(["weights that stay on the host", bytes(made.streamed_bytes)]);
   rows.push(["longest context that fits, tokens", count(made.longest_context)]);
   rows.push(["most sequences that fit at this context", count(made.largest_batch)]);
-  return [element("h3", {}, "Memory"), bar, table(["Part", "Size"], rows)];
+  return [element("h2", {}, "Memory"), bar, table(["Part", "Size"], rows)];
 }
 
 function table(head, rows) {
@@ -152,9 +152,9 @@ function times(made, asked) {
   }
   if (flopsUnknown(asked.machine)) rows.push(["arithmetic", "–", "its rate is not known here and bounds nothing"]);
   return [
-    element("h3", {}, "Time: bounds, not forecasts"),
+    element("h2", {}, "Time: bounds, not forecasts"),
     wide("Time bounds", table(["Time", "Bound", "What limits"], rows)),
-    element("h3", {}, "What to change first"),
+    element("h2", {}, "What to change first"),
     element("p", { class: "answer__advice" }, data.words.advice[made.advice]),
   ];
 }
@@ -184,14 +184,14 @@ function seen(name) {
 
 function options(asked, state) {
   const found = rank(asked.shape, asked.machine, formats("weights"), formats("kv"), asked.settings);
-  const head = element("h3", {}, `What fits: ${found.length} pairs of formats`);
+  const head = element("h2", {}, `What fits: ${found.length} pairs of formats`);
   if (!found.length) return [head, element("p", {}, "No pair of formats fits with these settings.")];
   const note =
     "Sorted by bits a weight, most first, then by bits of cache, then by speed: more bits are never expected to do more" +
     " harm. For each format of weights the widest cache that fits is shown. What was measured here stands beside each;" +
     " it holds for the model and machine named, not for yours.";
   const names = ["Weights", "Cache", "Bits a weight", "Memory", "Tokens a second, at most", "Measured here"];
-  const made = element("table", { class: "fits" });
+  const made = element("table", { class: "fits options" });
   made.append(element("thead", {}, element("tr", {}, ...names.map((text) => element("th", { scope: "col" }, text)))));
   const body = element("tbody");
   const first = found.filter((one, at) => found.findIndex((other) => other.weights === one.weights) === at);
@@ -204,10 +204,10 @@ function options(asked, state) {
         "tr",
         { "aria-current": same ? "true" : null },
         element("th", { scope: "row" }, link),
-        element("td", {}, data.kv[one.kv].title),
-        element("td", {}, digits(one.weight_bits)),
-        element("td", {}, bytes(one.plan.total_bytes)),
-        element("td", {}, digits(one.plan.tokens_per_s)),
+        element("td", { "data-label": "cache " }, data.kv[one.kv].title),
+        element("td", { "data-label": "bits a weight " }, digits(one.weight_bits)),
+        element("td", { "data-label": "memory " }, bytes(one.plan.total_bytes)),
+        element("td", { "data-label": "tokens a second ≤ " }, digits(one.plan.tokens_per_s)),
         element("td", { class: "fits__text" }, ...seen(one.weights)),
       ),
     );

@@ -1,0 +1,217 @@
+"""What the cases of this family decode: models, prompts, drafters under the names that records use, and their runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reference_impls.measurement.case import NotInstalledError, Step, Workload
+from reference_impls.models import generate as plain
+from reference_impls.models import smollm2, tiny
+from reference_impls.models.decoder import Decoder
+from reference_impls.speculative_decoding import (
+    Drafter,
+    draft_model,
+    eagle,
+    llmcad,
+    lookahead,
+    prompt_lookup,
+    retrieval,
+    self_speculative,
+    token_tree,
+    trained,
+)
+from reference_impls.speculative_decoding.generate import Prefilled, Result, generate, prefill
+
+ROOM = 64
+"""Slots kept for one draft."""
+STORE_FROM, STORE_TOKENS = 40_000, 20_000
+"""Held-out tokens that the retrieval store holds; no prompt comes from there."""
+INSTRUCTIONS = {
+    "copy": "Repeat the following text word for word:\n\n{text}",
+    "free": "Write the first page of a novel about a lighthouse keeper.",
+}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A target and what it goes on from. copies: whether the answer repeats the prompt."""
+
+    model: str
+    kind: str
+    tokens: int
+    count: int = 1
+
+    @property
+    def workload(self) -> Workload:
+        """As records show it."""
+        text = "held-out Sense and Sensibility" if self.model == "tiny-target" else INSTRUCTIONS[self.kind][:40]
+        return {
+            "model": self.model,
+            "prompts": self.count,
+            "prompt_text": text,
+            "prompt_kind": self.kind,
+            "prompt_tokens": sum(map(len, prompts(self))),
+            "new_tokens": self.tokens,
+            "batch": 1,
+            "dtype": "float32",
+            "temperature": 0.0,
+            "prefill": "not timed for the target; a drafter's own pass over the prompt is",
+        }
+
+
+TINY = Setup("tiny-target", "free", tokens=32, count=4)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A drafter under the name of records and figures."""
+
+    name: str
+    module: str
+    make: Callable[[Setup], Drafter]
+    note: str = ""
+
+
+def tiny_recipes() -> list[Recipe]:
+    """Every method of the family on the tiny target; the untrained ones first."""
+    return [
+        Recipe("draft-model-4", "draft_model", lambda _: draft_model.Drafter(draft())),
+        Recipe("token-tree", "token_tree", lambda _: token_tree.Drafter(draft(), token_tree.fixed_shape((3, 2, 1, 1)))),
+        Recipe("llmcad", "llmcad", lambda _: llmcad.Drafter(draft()), "made for targets that do not fit in memory"),
+        *_untrained(),
+        Recipe("early-exit-4-of-6", "self_speculative", lambda setup: _exit(setup, 4), "not trained to leave early"),
+        Recipe("medusa", "medusa", lambda setup: trained.medusa_drafter(target(setup.model))),
+        Recipe("eagle-chain", "eagle", lambda setup: trained.eagle_drafter(target(setup.model))),
+        Recipe(
+            "eagle-tree",
+            "eagle",
+            lambda setup: trained.eagle_drafter(target(setup.model), eagle.tree((3, 2, 1, 1))),
+        ),
+    ]
+
+
+def smollm2_recipes() -> list[Recipe]:
+    """What needs neither training nor a second model of the same vocabulary."""
+    return [*_untrained(), Recipe("early-exit-24-of-30", "self_speculative", lambda setup: _exit(setup, 24))]
+
+
+def _untrained() -> list[Recipe]:
+    return [
+        Recipe("prompt-lookup", "prompt_lookup", lambda _: prompt_lookup.Drafter()),
+        Recipe("retrieval", "retrieval", lambda setup: retrieval.Drafter(store(setup.model))),
+        Recipe("lookahead", "lookahead", _lookahead),
+    ]
+
+
+def _lookahead(setup: Setup) -> Drafter:
+    return lookahead.Drafter(lookahead.Config(vocab=target(setup.model).config.vocab))
+
+
+def _exit(setup: Setup, layers: int) -> Drafter:
+    return self_speculative.Drafter(target(setup.model), self_speculative.exit_at(layers))
+
+
+@cache
+def target(model: str) -> Decoder:
+    """In float32. Raises NotInstalledError where SmolLM2 is not here."""
+    if model == "tiny-target":
+        return tiny.load_target().requires_grad_(False)
+    _need_smollm2()
+    return smollm2.load_smollm2().requires_grad_(False)
+
+
+@cache
+def draft() -> Decoder:
+    """The tiny draft, in float32."""
+    return tiny.load_draft().requires_grad_(False)
+
+
+def _need_smollm2() -> None:
+    if smollm2.smollm2_path() is None:
+        raise NotInstalledError(smollm2.HOW_TO_GET_IT)
+
+
+@cache
+def prompts(setup: Setup) -> tuple[Tensor, ...]:
+    """Windows of the held-out text for the tiny target; one instruction in SmolLM2's chat format."""
+    if setup.model == "tiny-target":
+        held = tiny.heldout_tokens(STORE_FROM)
+        starts = torch.linspace(1000, STORE_FROM - 1000, setup.count).long().tolist()
+        return tuple(held[start : start + 64] for start in starts)
+    if smollm2.smollm2_path() is None:
+        return ()
+    text = tiny.heldout_text()
+    passage = text[text.index(". ") + 2 :][:400]
+    request = INSTRUCTIONS[setup.kind].format(text=passage)
+    chat = f"<|im_start|>user\n{request}<|im_end|>\n<|im_start|>assistant\n"
+    return (smollm2.load_smollm2_tokenizer().encode(chat),)
+
+
+@cache
+def store(model: str) -> tuple[int, ...]:
+    """Tokens of the held-out text behind all prompts."""
+    if model == "tiny-target":
+        return tuple(tiny.heldout_tokens()[STORE_FROM : STORE_FROM + STORE_TOKENS].tolist())
+    text = tiny.heldout_text()
+    return tuple(smollm2.load_smollm2_tokenizer().encode(text[len(text) // 2 :])[:STORE_TOKENS].tolist())
+
+
+@cache
+def ready(model: Any, setup: Setup) -> list[Prefilled]:
+    """The prompts in caches of the target, which contenders use one after the other."""
+    return [prefill(model, [prompt], setup.tokens + ROOM) for prompt in prompts(setup)]
+
+
+def speculative_step(model: Any, drafter: Drafter, setup: Setup) -> Step:
+    """Decode from every prompt once."""
+    caches = ready(model, setup)
+
+    def step() -> None:
+        for prompt, held in zip(prompts(setup), caches, strict=True):
+            generate(model, drafter, [prompt], setup.tokens, prefilled=held)
+
+    return step
+
+
+def plain_step(model: Any, setup: Setup) -> Step:
+    """The same tokens, one a pass, from the same caches."""
+    caches = ready(model, setup)
+
+    def step() -> None:
+        for prompt, held in zip(prompts(setup), caches, strict=True):
+            held.cache.crop(held.length)
+            plain.generate(model, prompt[None, -1:], setup.tokens, cache=held.cache)
+
+    return step
+
+
+def run(model: Any, drafter: Drafter, setup: Setup, temperature: float = 0.0, seed: int = 0) -> list[Result]:
+    """The results of every prompt."""
+    generator = torch.Generator().manual_seed(seed)
+    config = plain.Config(temperature)
+    return [
+        generate(model, drafter, [prompt], setup.tokens, config, generator=generator, prefilled=held)
+        for prompt, held in zip(prompts(setup), ready(model, setup), strict=True)
+    ]
+
+
+def tokens_per_pass(results: list[Result]) -> float:
+    """New tokens over the target's passes, of all prompts together."""
+    return sum(len(one.tokens[0]) for one in results) / sum(len(one.rounds) for one in results)
+
+
+def acceptance(results: list[Result]) -> float:
+    """Accepted guesses over guesses made, of all prompts together; 0 where none was made."""
+    rounds = [one for result in results for one in result.rounds]
+    return sum(one.accepted for one in rounds) / max(1, sum(one.drafted for one in rounds))
+
+
+def draft_share(results: list[Result]) -> float:
+    """Per cent of the seconds that went into drafting."""
+    rounds = [one for result in results for one in result.rounds]
+    drafting = sum(one.draft_s for one in rounds)
+    return 100 * drafting / (drafting + sum(one.target_s for one in rounds))

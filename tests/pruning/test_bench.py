@@ -1,0 +1,122 @@
+"""The cases are whole, name modules that exist, calibrate on other text than they evaluate, and run."""
+
+from importlib import import_module
+
+import pytest
+import torch
+
+from reference_impls.low_rank import bench as low_rank_bench
+from reference_impls.measurement.case import Ceilings
+from reference_impls.pruning import bench, bench_models, bench_speed, wanda
+from reference_impls.pruning.bench_models import CONTEXT, EVALUATED, by_seed, calibration_of, tokens_of
+from scripts.bench.runner import Budget, run_case
+from scripts.catalogue.vocabulary import METRICS
+from tests.pruning.test_layers import deep_decoder
+from tests.quantization.cases import tokens_of as random_tokens
+
+CEILINGS = Ceilings(read_bytes_per_s=1e10, matmul_flops_per_s={"float32": 1e11})
+FAMILIES = {"pruning": bench.cases(), "low_rank": low_rank_bench.cases()}
+EVERY = [(family, case) for family, found in FAMILIES.items() for case in found]
+
+
+def forget():
+    """Nothing that was kept of one model may be taken for another's."""
+    for kept in (bench_models.stats_of, bench_models.dense_perplexity, bench._kept_perplexity, bench_speed._variant):
+        kept.cache_clear()
+
+
+@pytest.fixture
+def small_model(monkeypatch):
+    """A model of seven small blocks under the tiny target's name, so that a case runs at once."""
+    text = random_tokens(1, 1200).flatten()
+    sizes = {"CONTEXT": 64, "EVALUATED": {"tiny-target": 256}, "CALIBRATED": {"tiny-target": 256}}
+    for module in (bench_models, bench, bench_speed):
+        for name in sizes.keys() & vars(module).keys():
+            monkeypatch.setattr(module, name, sizes[name])
+        for name, value in (("load_model", deep_decoder(7)), ("tokens_of", text)):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, lambda _name, value=value: value)
+    forget()
+    yield
+    forget()
+
+
+def test_ids_are_of_the_family_and_unique():
+    for family, found in FAMILIES.items():
+        assert all(case.id.startswith(family + "/") for case in found)
+        assert len({case.id for case in found}) == len(found)
+
+
+def test_metrics_are_known_and_modules_exist():
+    for family, case in EVERY:
+        assert case.metric in METRICS
+        for one in case.implementations:
+            if one.role == "method":
+                assert one.module, f"{case.id}: {one.name} names no module"
+                import_module(f"reference_impls.{family}.{one.module}")
+
+
+def test_every_sparsity_from_10_to_80_percent_has_its_case():
+    found = {case.workload["sparsity"] for case in FAMILIES["pruning"] if "tiny-target/sparsity" in case.id}
+    assert found == {percent / 100 for percent in range(10, 90, 10)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_calibration_text_is_behind_the_evaluated_and_without_overlap(seed):
+    pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    tokens = tokens_of("tiny-target")
+    windows = tokens[EVALUATED["tiny-target"] :].unfold(0, CONTEXT, CONTEXT)
+    places = [int((windows == batch).all(1).nonzero()[0]) for batch in calibration_of("tiny-target", seed).batches]
+    assert len(set(places)) == len(places) == 16
+
+
+def test_seeds_draw_other_text_and_the_same_seed_the_same():
+    first, again, other = (torch.cat([*calibration_of("tiny-target", seed).batches]) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_step_goes_through_the_seeds():
+    step = by_seed(lambda model, seed: 10.0 * seed)({"model": "tiny-target"}, "cpu")
+    assert [step(), step(), step()] == [0.0, 10.0, 20.0]
+
+
+def test_a_case_runs_and_its_samples_are_its_seeds(small_model):
+    case = next(one for one in FAMILIES["pruning"] if one.id == "pruning/tiny-target/sparsity-50/perplexity")
+    result = run_case(case, "cpu", CEILINGS, Budget())
+    assert not result.unavailable
+    samples = {one["implementation"]: one["samples"] for one in result.measurements}
+    assert set(samples) == {"dense", "magnitude", "wanda", "sparsegpt"}
+    assert all(len(one) == 3 for one in samples.values())
+    assert len(set(samples["magnitude"])) == len(set(samples["dense"])) == 1
+    assert len(set(samples["wanda"])) == len(set(samples["sparsegpt"])) == 3
+    expected = bench_models.perplexity("tiny-target", bench_models.pruned("tiny-target", wanda, wanda.Config(0.5), 2))
+    assert samples["wanda"][2] == expected
+
+
+@pytest.mark.parametrize("percent", [30, 50])
+def test_storage_cases_count_packed_bytes(percent):
+    case = next(one for one in FAMILIES["pruning"] if one.id == f"pruning/storage-{percent}/weight_bytes")
+    result = run_case(case, "cpu", CEILINGS, Budget())
+    bytes_of = {one["implementation"]: one["samples"][0] for one in result.measurements}
+    numbers = 1536 * 576
+    kept = numbers - round(percent / 100 * numbers)
+    assert bytes_of["dense"] == 2 * numbers
+    assert bytes_of["bitmask"] == numbers / 8 + 2 * kept
+    assert ("two-of-four" in bytes_of) == (percent == 50)
+
+
+def test_timed_models_step_and_their_limits_follow_their_bytes(small_model, monkeypatch):
+    monkeypatch.setattr(bench_speed, "perplexity", lambda _name, _model: 1.0)
+    limits = {}
+    for case in bench_speed._model_cases("tiny-target"):
+        for one in case.implementations:
+            one.prepare(case.workload, "cpu")()
+            limit = one.limit(case.workload, CEILINGS)
+            limits[case.id, one.name] = limit.value
+    decode = {name: value for (case, name), value in limits.items() if "decode" in case}
+    assert set(decode) == {"dense", "neurons-20", "neurons-50", "blocks-5", "two-of-four", "active-30"}
+    assert decode["dense"] < decode["neurons-20"] < decode["neurons-50"]
+    assert all(value > decode["dense"] for name, value in decode.items() if name != "dense")
+    prefill = {name: value for (case, name), value in limits.items() if "prefill" in case}
+    assert prefill["two-of-four"] == prefill["dense"] < prefill["neurons-50"]

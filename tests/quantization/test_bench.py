@@ -1,0 +1,182 @@
+"""The family's cases: what they name exists, peers that err are caught, and GPU cases rehearse on a CPU."""
+
+import dataclasses
+import importlib.util
+import json
+import sys
+
+import pytest
+import torch
+
+from reference_impls.measurement.case import Ceilings, NotInstalledError
+from reference_impls.models.decoder import Config
+from reference_impls.quantization import bench_decode, bench_linear, bench_quality, peers
+from reference_impls.quantization.bench import cases
+from reference_impls.quantization.bench_decode import ON_GPU, PER_LAYER, build, packed_decoder, prompt_of
+from reference_impls.quantization.bench_quality import (
+    EVALUATED,
+    POOL,
+    calibration_windows,
+    grid_recipes,
+    quality_of,
+    tokens_of,
+)
+from scripts.bench.runner import Budget, run_case
+
+CASES = {case.id: case for case in cases()}
+SMALL = Config(256, 128, layers=2, heads=4, kv_heads=2, head_dim=32, ffn=256, tied=True)
+QUICK = Budget(max_rounds=10, max_seconds=0.3)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A shape small enough for Triton's interpreter, in place of 8B."""
+    monkeypatch.setitem(bench_decode.RANDOM, "random-8b", SMALL)
+    return "random-8b"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_modules_exist_and_are_named_where_this_package_does_the_work(name):
+    for one in CASES[name].implementations:
+        if one.role == "method":
+            assert one.module, one.name
+        if one.module:
+            assert importlib.util.find_spec(f"reference_impls.quantization.{one.module}"), one.module
+
+
+def test_every_method_meets_2_3_4_and_8_bits_on_both_models():
+    for model in EVALUATED:
+        for bits in (2, 3, 4, 8):
+            names = {one.name for one in CASES[f"quantization/{model}/{bits}-bit/perplexity"].implementations}
+            wanted = {"float32", "rtn", "gptq"} | ({"hqq", "awq", "spqr"} if bits < 8 else set())
+            assert wanted <= names
+
+
+def test_no_method_meets_smollm2_on_the_grid_that_its_file_has():
+    for case in CASES.values():
+        if "smollm2" in case.id:
+            assert "32" not in str(case.workload.get("group_size", ""))
+    assert all(recipe.config.group_size != 32 for recipe in grid_recipes(4))
+
+
+def test_calibration_never_sees_what_is_evaluated_and_differs_between_seeds():
+    tokens = tokens_of("tiny-target")
+    evaluated, pool = tokens[: EVALUATED["tiny-target"]], tokens[EVALUATED["tiny-target"] :]
+    assert len(pool) == POOL
+    windows = calibration_windows("tiny-target", 0)
+    text = " ".join(map(str, evaluated.tolist()))
+    assert not any(" ".join(map(str, window.flatten().tolist())) in text for window in windows)
+    assert torch.equal(windows, calibration_windows("tiny-target", 0))
+    assert not torch.equal(windows, calibration_windows("tiny-target", 1))
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    """Values of a short text, which no other test may meet in the caches."""
+    held = (bench_quality.quality_of, bench_quality.tokens_of, bench_quality._stats)
+    monkeypatch.setitem(EVALUATED, "tiny-target", 512)
+    monkeypatch.setattr(bench_quality, "CALIBRATED", 2 * bench_quality.CONTEXT)
+    for cached in held:
+        cached.cache_clear()
+    yield
+    for cached in held:
+        cached.cache_clear()
+
+
+def test_calibration_moves_the_value_and_its_absence_does_not(brief):
+    rtn, gptq = (next(one for one in grid_recipes(2) if one.name == name) for name in ("rtn", "gptq"))
+    assert quality_of("tiny-target", gptq, 0)[0] != quality_of("tiny-target", gptq, 1)[0]
+    plain, rounded = (quality_of("tiny-target", one, 0)[0] for one in (None, rtn))
+    assert plain < quality_of("tiny-target", gptq, 0)[0] < rounded
+    case = CASES["quantization/tiny-target/2-bit/perplexity"]
+    step = next(one for one in case.implementations if one.name == "rtn").prepare(case.workload, "cpu")
+    assert step() == step() == rounded
+
+
+def test_rotating_goes_through_more_bytes_than_the_footprint(monkeypatch):
+    monkeypatch.setattr(bench_linear, "SIDE", 64)
+    monkeypatch.setattr(bench_linear, "FOOTPRINT", 10 * 64 * 64 * 2)
+    used = []
+
+    def make():
+        own = len(made)
+        made.append(own)
+        return lambda inputs: used.append(own)
+
+    made = []
+    step = bench_linear.rotating(make, 16, torch.ones(1))
+    for _ in range(20):
+        step()
+    assert used == 2 * list(range(10))
+
+
+@pytest.mark.parametrize("way", ON_GPU, ids=lambda way: way.name)
+@pytest.mark.parametrize("batch", [1, 4])
+def test_gpu_decoders_say_what_the_plain_one_does(small, way, batch):
+    """On a CPU through Triton's interpreter, in float16: its products of bfloat16 are wrong (3.9 multiplies the bits)."""
+    pytest.importorskip("triton", reason="triton is not installed") if way.path == "triton" else None
+    way = dataclasses.replace(way, dtype=torch.float16)
+    prompt = prompt_of(small, batch)[:, :6]
+    plain = build(small, torch.float32)(prompt)
+    packed = packed_decoder(small, way, "cpu")
+    error = float((packed(prompt).float() - plain).norm() / plain.norm())
+    assert error < (0.02 if way.bits is None else 0.25 if way.bits == 4 else 0.03)
+
+
+def test_a_random_shape_is_measured_with_limit_and_quality(small):
+    case = CASES[f"quantization/decode-cuda/{small}"]
+    ways = tuple(one for one in case.implementations if one.name in ("bf16", "bf16-fused"))
+    case = dataclasses.replace(case, implementations=ways, lossy=False)
+    result = run_case(case, "cpu", Ceilings(read_bytes_per_s=1e10, matmul_flops_per_s={"bfloat16": 1e12}), QUICK)
+    assert [one["implementation"] for one in result.measurements] == ["bf16", "bf16-fused"]
+    inside = 2 * (128 * 32 * 2 * 6 + 3 * 128 * 256) + 256 * 128
+    assert all(one["limit"]["value"] == pytest.approx(1e10 / (2 * inside)) for one in result.measurements)
+
+
+def test_limits_fall_with_bytes_and_turn_to_compute_at_large_batches(small):
+    ceilings = Ceilings(read_bytes_per_s=1e10, matmul_flops_per_s={"bfloat16": 1e11, "float32": 1e11, "int8": 1e11})
+    at = {
+        (way.name, batch): bench_decode._limit(small, way, {"batch": batch}, ceilings).value
+        for way in (*PER_LAYER, *ON_GPU)
+        for batch in (1, 64)
+    }
+    assert at["int4-triton-fused", 1] > at["int8-triton-fused", 1] > at["bf16-fused", 1] > at["fp32", 1]
+    assert at["int4-triton-fused", 64] == at["bf16-fused", 64]  # both bound by the same products
+
+
+def test_transformers_on_the_same_weights_passes_the_check_and_another_model_fails(small):
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    decoder, prompt = build(small, torch.float32), prompt_of(small, 2)
+    with torch.inference_mode():
+        theirs, ours = peers.to_transformers(decoder)(prompt).logits[:, -1], decoder(prompt)[:, -1]
+    peers.check_close("transformers", theirs, ours, 1e-4)
+    with pytest.raises(ValueError, match="off this package's"):
+        peers.check_close("transformers", theirs.roll(1), ours, 0.5)
+
+
+def test_a_transformers_step_can_be_repeated(small):
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    [plain, *_] = peers.decode_peers(small, 1, lambda dtype, device: build(small, dtype, device))
+    step = plain.prepare({"model": small, "batch": 1}, "cpu")
+    with torch.inference_mode():
+        step()
+        step()
+
+
+def test_the_llama_process_speaks_lines_and_a_missing_one_is_told(monkeypatch, tmp_path):
+    fake = tmp_path / "python"
+    fake.write_text(
+        f"#!{sys.executable}\nimport sys, json\nif '-c' in sys.argv: sys.exit(0)\n"
+        "print(json.dumps('ready'), flush=True)\n"
+        "for line in sys.stdin: print(json.dumps(json.loads(line)), flush=True)\n"
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv(peers.LLAMA_VARIABLE, str(fake))
+    process = peers.LlamaProcess("model.gguf", "1")
+    assert process.ask(step=3) == json.loads('{"step": 3}')
+    process.process.kill()
+    with pytest.raises((RuntimeError, BrokenPipeError)):
+        process.ask(step=3)
+    fake.write_text(f"#!{sys.executable}\nimport sys; sys.exit(1)\n")
+    with pytest.raises(NotInstalledError, match="LLAMA_CPP_PYTHON"):
+        peers.LlamaProcess("model.gguf", "1")
