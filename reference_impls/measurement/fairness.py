@@ -123,7 +123,8 @@ def _z(share: float) -> float:
 
 def average_runs(hits: Array) -> Array:
     """One outcome a label, whatever the number of runs: a run repeated is no new evidence. hits: (runs, items)"""
-    return hits.mean(axis=0)
+    averaged: Array = hits.mean(axis=0)
+    return averaged
 
 
 def gap(outcomes: Outcomes) -> float:

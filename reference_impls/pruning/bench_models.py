@@ -25,7 +25,7 @@ from reference_impls.quantization.calibration import Calibration, collect
 CONTEXT = 256
 EVALUATED = {"tiny-target": 2048, "smollm2-135m": 1024}
 CALIBRATED = {"tiny-target": 4096, "smollm2-135m": 2048}
-SEEDS = 3
+SEEDS = 6
 """Draws of the calibration text where a method reads any: the samples of its cases."""
 PROPERTY = "a property of the model and the text, not of the machine"
 Effect = Literal["simulated", "packed", "kernel"]

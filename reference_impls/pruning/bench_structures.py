@@ -31,7 +31,7 @@ def structure_cases(model: str, percent: int, trials: int) -> list[Case]:
         ways.append(Way("llm-pruner-lora", partial(_recovered_perplexity, share), "structured", effect="kernel"))
     size = [
         Way("dense", lambda name, _seed: _bytes(load_model(name)), role="baseline"),
-        Way("neurons removed", lambda name, seed: _bytes(shrunk(name, "width", share, seed)), "width", effect="kernel"),
+        *(Way(one.name, partial(_shrunk_bytes, one.module or "", share), one.module, effect="kernel") for one in ways),
     ]
     work = workload(model, removed_neurons=share)
     name, title = f"pruning/{model}/neurons-{percent}", f"{model} without {percent} % of its neurons"
@@ -58,6 +58,11 @@ def shrunk(model: str, method: str, share: float, seed: int) -> Decoder:
 
 def _shrunk_perplexity(method: str, share: float, model: str, seed: int) -> float:
     return perplexity(model, shrunk(model, method, share, seed))
+
+
+def _shrunk_bytes(method: str, share: float, model: str, seed: int) -> float:
+    """LoRA recovery is merged, so it leaves the bytes as they are."""
+    return _bytes(shrunk(model, method, share, seed))
 
 
 def _recovered_perplexity(share: float, model: str, seed: int) -> float:

@@ -113,7 +113,7 @@ def test_rotating_goes_through_more_bytes_than_the_footprint(monkeypatch):
 @pytest.mark.parametrize("way", ON_GPU, ids=lambda way: way.name)
 @pytest.mark.parametrize("batch", [1, 4])
 def test_gpu_decoders_say_what_the_plain_one_does(small, way, batch):
-    """On a CPU through Triton's interpreter, in float16: its products of bfloat16 are wrong (3.9 multiplies the bits)."""
+    """On a CPU through Triton's interpreter, in float16: it multiplies bfloat16 as if its bits were integers."""
     pytest.importorskip("triton", reason="triton is not installed") if way.path == "triton" else None
     way = dataclasses.replace(way, dtype=torch.float16)
     prompt = prompt_of(small, batch)[:, :6]
