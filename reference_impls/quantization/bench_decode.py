@@ -126,8 +126,10 @@ def _implementation(model: str, way: Way) -> Implementation:
     if way.path == "triton":
         module = "w4a16_triton"
     quality = partial(_quality, way) if way.bits else None
+    about = "quality is that of rounding the layers' weights alone" if way.bits else ""
+    note = "; ".join(part for part in (way.note, about) if part)
     step, limit = partial(_decode, model, way), partial(_limit, model, way)
-    return Implementation(way.name, role, "kernel", step, (), quality, limit, way.note, module)
+    return Implementation(way.name, role, "kernel", step, (), quality, limit, note, module)
 
 
 def _quality(way: Way, workload: Workload, device: str) -> Quality:  # noqa: ARG001 computed on the CPU

@@ -61,7 +61,7 @@ def _length_case(what: str, title: str, prepare: Callable[..., Step], *, timed: 
         id=f"speculative_decoding/guesses-a-round/{what}/decode_throughput",
         title=title,
         metric="decode_throughput",
-        workload=dict(TINY.workload) | {"draft": "tiny-draft"},
+        workload=dict(TINY.workload) | {"draft": "tiny-draft", "values": what},
         implementations=(Implementation("plain", "baseline", "kernel", partial(prepare, 0)), *ways),
         timed=timed,
         amount=float(TINY.tokens * TINY.count) if timed else None,

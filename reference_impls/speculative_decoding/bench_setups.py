@@ -102,13 +102,19 @@ def smollm2_recipes() -> list[Recipe]:
 def _untrained() -> list[Recipe]:
     return [
         Recipe("prompt-lookup", "prompt_lookup", lambda _: prompt_lookup.Drafter()),
-        Recipe("retrieval", "retrieval", lambda setup: retrieval.Drafter(store(setup.model))),
+        Recipe("retrieval", "retrieval", lambda setup: _retrieval(setup.model)),
         Recipe("lookahead", "lookahead", _lookahead),
     ]
 
 
 def _lookahead(setup: Setup) -> Drafter:
     return lookahead.Drafter(lookahead.Config(vocab=target(setup.model).config.vocab))
+
+
+@cache
+def _retrieval(model: str) -> Drafter:
+    """Sorted once: it is its own session and remembers nothing."""
+    return retrieval.Drafter(store(model))
 
 
 def _exit(setup: Setup, layers: int) -> Drafter:

@@ -2,7 +2,11 @@
 
 python -m scripts.bench --list
 python -m scripts.bench quantization
-python -m scripts.bench --verify quantization/int8-decode
+python -m scripts.bench --verify quantization/decode
+
+`python -m scripts bench …` is the same. Peers run where they are installed: torchao, transformers, bitsandbytes,
+optimum-quanto; llama-cpp-python may be in another Python, which $LLAMA_CPP_PYTHON names. What is not here is recorded
+as not installed. $SMOLLM2_GGUF names SmolLM2's file (reference_impls/models/smollm2.py says how to get it).
 """
 
 import argparse

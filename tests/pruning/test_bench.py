@@ -87,9 +87,9 @@ def test_a_case_runs_and_its_samples_are_its_seeds(small_model):
     assert not result.unavailable
     samples = {one["implementation"]: one["samples"] for one in result.measurements}
     assert set(samples) == {"dense", "magnitude", "wanda", "sparsegpt"}
-    assert all(len(one) == 3 for one in samples.values())
+    assert all(len(one) == bench_models.SEEDS for one in samples.values())
     assert len(set(samples["magnitude"])) == len(set(samples["dense"])) == 1
-    assert len(set(samples["wanda"])) == len(set(samples["sparsegpt"])) == 3
+    assert len(set(samples["wanda"])) == len(set(samples["sparsegpt"])) == bench_models.SEEDS
     expected = bench_models.perplexity("tiny-target", bench_models.pruned("tiny-target", wanda, wanda.Config(0.5), 2))
     assert samples["wanda"][2] == expected
 
