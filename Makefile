@@ -23,7 +23,7 @@ check: $(VENV)/.site
 ## Lint, type-check, check the data, run the tests
 test: lint node_modules/.installed
 	$(RUN) -m scripts check
-	$(RUN) -m pytest -q -m "not slow"
+	$(RUN) -m pytest -q -m "not slow" -n 2 --dist loadfile
 
 ## The tests that take minutes
 test-slow: $(VENV)/.dev node_modules/.installed

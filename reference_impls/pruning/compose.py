@@ -19,8 +19,8 @@ from torch import Tensor
 from reference_impls.pruning import LayerStats, sparsegpt
 from reference_impls.pruning.apply import find_method, prune_weight
 from reference_impls.quantization import methods as quantizers
+from reference_impls.quantization import rtn
 from reference_impls.quantization.grid import (
-    GridConfig,
     GridWeight,
     choose_scale,
     decode,
@@ -40,7 +40,7 @@ class Config:
     prune_method: str = "sparsegpt"
     prune: Any = field(default_factory=sparsegpt.Config)
     quantize_method: str = "rtn"  # joint: not read
-    quantize: Any = field(default_factory=lambda: GridConfig(group_size=None))  # joint: the grid
+    quantize: Any = field(default_factory=lambda: rtn.Config(group_size=None))  # joint: the grid
     order: Order = "prune_first"
 
     def __post_init__(self) -> None:

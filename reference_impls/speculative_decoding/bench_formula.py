@@ -64,7 +64,7 @@ def _length_case(what: str, title: str, prepare: Callable[..., Step], *, timed: 
         workload=dict(TINY.workload) | {"draft": "tiny-draft", "values": what},
         implementations=(Implementation("plain", "baseline", "kernel", partial(prepare, 0)), *ways),
         timed=timed,
-        amount=float(TINY.tokens * TINY.count) if timed else None,
+        amount=float(TINY.tokens * TINY.count),
         no_limit="the case of all drafters has limits",
         devices=("cpu",),
         trials=1 if timed else TRIALS,

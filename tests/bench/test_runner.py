@@ -36,8 +36,8 @@ def measured(result):
 def test_a_rate_is_the_amount_over_the_time_and_the_slower_one_has_the_lower_rate():
     case = timed_case(one("fast", "method", sleeper(0.001)), one("slow", "baseline", sleeper(0.004)))
     found = measured(run_case(case, "cpu", Ceilings(), QUICK))
-    assert all(150 < sample < 1000 for sample in found["fast"]["samples"])
-    assert max(found["slow"]["samples"]) <= 250  # a sleep never ends early
+    assert all(sample < 1000 for sample in found["fast"]["samples"])  # a sleep never ends early, but may end late
+    assert max(found["slow"]["samples"]) <= 250
 
 
 def test_every_implementation_runs_once_in_every_round():

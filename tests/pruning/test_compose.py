@@ -128,3 +128,9 @@ def test_it_runs_over_a_model_through_the_other_familys_apply():
         assert int(removed.sum()) == removed.numel() // 2
         assert (block.ffn.up.weight[removed] == 0).all()
     assert result(tokens_of()).isfinite().all()
+
+
+@pytest.mark.parametrize("order", ["prune_first", "quantize_first", "joint"])
+def test_every_order_runs_as_it_stands(order):
+    found, _ = run(Config(order=order))
+    assert int((~found.mask).sum()) == 32 * 64 // 2

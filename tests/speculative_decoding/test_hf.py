@@ -12,6 +12,7 @@ from reference_impls.speculative_decoding import draft_model, token_tree
 from reference_impls.speculative_decoding.generate import generate
 from reference_impls.speculative_decoding.hf import HuggingFaceModel
 from tests.speculative_decoding.conftest import TARGET, draft, near, prompts, some_tokens, target
+from tests.speculative_decoding.makers import MAKERS
 
 
 def llama(attention: str = "eager") -> LlamaForCausalLM:
@@ -78,3 +79,12 @@ def test_what_is_no_llama_is_refused():
         HuggingFaceModel(other)
     with pytest.raises(TypeError, match="new_cache"):
         HuggingFaceModel(llama()).hidden_states(some_tokens(1, 3, vocab=32), draft().new_cache())
+
+
+@pytest.mark.parametrize("name", ["lookahead", "medusa", "prompt_lookup", "retrieval"])
+def test_drafters_that_need_no_decoder_run_on_it(name):
+    """With states, verdicts or nothing of the target: the text is the one that the decoder itself makes."""
+    wrapped = HuggingFaceModel(llama())
+    for prompt in prompts(3):
+        made = generate(wrapped, MAKERS[name](target(), prompt), [prompt], 14)
+        assert made.tokens == generate(target(), MAKERS[name](target(), prompt), [prompt], 14).tokens

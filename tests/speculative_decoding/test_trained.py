@@ -1,6 +1,7 @@
 """The drafters that ship: as their card says, and better on unseen text than drafters that know next to nothing."""
 
 import hashlib
+import json
 
 import pytest
 import torch
@@ -93,3 +94,21 @@ def test_a_few_steps_of_the_script_lower_both_losses(model, monkeypatch):
     for name in ("medusa", "eagle"):
         first, last = (sum(one[name] for one in part) for part in (seen[:4], seen[-4:]))
         assert last < first
+
+
+def test_the_script_from_text_to_card(monkeypatch, tmp_path):
+    """Whole, but short: what it writes is read back, and the card's numbers are those of the files."""
+    monkeypatch.setattr("scripts.train_tiny.SEQ", 64)
+    monkeypatch.setattr(train_drafters, "MEASURED", 1024)
+    monkeypatch.setattr(train_drafters, "WINDOW", 128)
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n\n".join([tiny.heldout_text()] * 3), "utf-8")
+    assert train_drafters.main([str(corpus), "--steps", "3", "--out", str(tmp_path / "out")]) == 0
+    card = json.loads((tmp_path / "out" / "card.json").read_text("utf-8"))
+    assert card["text"] == "corpus.txt"
+    assert card["steps"] == 3
+    assert card["parameters"] == trained.card()["parameters"]
+    for name, digest in card["file_sha256"].items():
+        assert hashlib.sha256((tmp_path / "out" / f"{name}.safetensors").read_bytes()).hexdigest() == digest
+    assert len(card["medusa_acceptance_by_rank"]) == trained.HEADS
+    medusa.best_shape(card["medusa_acceptance_by_rank"], 5)
