@@ -115,7 +115,7 @@ class Families:
         top = self.topmost(family)
         is_topmost = page.slug == top
         points = {
-            file: found if is_topmost else shown_for(found, names)
+            file: self._of_topmost(found, page.slug, family) if is_topmost else shown_for(found, names)
             for file, found in self.points.items()
             if self.runs[file].suite == family
         }
@@ -144,10 +144,20 @@ class Families:
                 groups.append(MachineFigures(run.machine.name, run.started.date().isoformat(), [*figures]))
         return groups
 
+    def _of_topmost(self, points: list[Point], slug: str, family: str) -> list[Point]:
+        """All of the family, but for cases of modules that a page beside this one shows and this one does not."""
+        named = [own for own, page in self.pages.items() if page.technique.family == family and own != slug]
+        beside = [own for own in named if not own.startswith(f"{slug}/")]
+        away = {one.name for own in beside for one in self._filed(own, family)}
+        away -= {one.name for one in self.shown(slug, family)}
+        gone = {point.one.case for point in points if point.module in away}
+        gone -= {point.one.case for point in points if point.one.role == "method" and point.module not in away}
+        return [point for point in points if point.one.case not in gone]
+
     def topmost(self, family: str) -> str:
-        """The page of the family that lies highest in the tree."""
+        """The page of the family that lies highest in the tree; of several, the one with most of its papers."""
         named = [slug for slug, page in self.pages.items() if page.technique.family == family]
-        return min(named, key=lambda slug: (slug.count("/"), slug))
+        return min(named, key=lambda slug: (slug.count("/"), -len(self._filed(slug, family)), slug))
 
     def shown(self, slug: str, family: str) -> list[ImplementationView]:
         """Modules with a paper filed here or below; on the topmost page also those that no page has."""
