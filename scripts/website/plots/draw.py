@@ -111,7 +111,8 @@ def _samples(points: Sequence[Point]) -> str:
         return "exact values, nothing to repeat"
     rest = sum(point.one.converged for point in timed)
     span = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
-    return f"n = {span} a point; {rest} of {len(timed)} converged, the others were cut by their budget"
+    cut = ", the others were cut by their budget" if rest < len(timed) else ""
+    return f"n = {span} a point; {rest} of {len(timed)} converged{cut}"
 
 
 def trace(name: str, style: Style, x: list[Any], y: list[Any], **more: Any) -> go.Scatter:
