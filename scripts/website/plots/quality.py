@@ -214,7 +214,8 @@ def _figure(own: list[Pair], base: Pair | None, size: Size, styles: Styles, fron
         line = [*ends], [short(base.point.value)] * 2
         traces.append(rule(*line, f"{base.point.one.implementation}, {base.size:.4g}", "solid", "ink"))
     for name, style in styles.items():
-        mine = sorted((pair for pair in own if pair.point.one.implementation == name), key=lambda pair: pair.size)
+        mine = [pair for pair in own if pair.point.one.implementation == name]
+        mine.sort(key=lambda pair: (pair.size, _badness(pair)))  # as the table has them
         traces.append(
             trace(
                 name,

@@ -26,6 +26,11 @@ for (const box of boxes.filter(({ name }) => name === "technique")) {
   if (area) box.dataset.label = area; // "all of it" says nothing outside its area
 }
 
+toggle.addEventListener("click", () => {
+  const open = page.classList.toggle("explorer--open");
+  toggle.setAttribute("aria-expanded", String(open));
+});
+
 // From the state to the page.
 
 function showState() {
@@ -138,10 +143,6 @@ function listen() {
     change();
     filter.focus();
   });
-  toggle.addEventListener("click", () => {
-    const open = page.classList.toggle("explorer--open");
-    toggle.setAttribute("aria-expanded", String(open));
-  });
   for (const button of page.querySelectorAll("[data-export]")) button.addEventListener("click", () => take(button));
   for (const head of page.querySelectorAll("[data-column]")) sortable(head);
   addEventListener("popstate", () => {
@@ -193,8 +194,11 @@ async function start() {
     return;
   }
   listen();
-  if (filter.value) state.q = filter.value; // typed while the table was on its way
-  update();
+  // Typed while the table was on its way:
+  if (filter.value) state.q = filter.value;
+  for (const input of years) if (input.value) state[input.name] ??= yearOf(input.value);
+  if (toSearch(state) === location.search) update();
+  else change({ typed: true });
   if (history.state?.y) scrollTo(0, history.state.y); // back from a paper: the browser tried before there were rows
   page.dataset.ready = "";
 }
