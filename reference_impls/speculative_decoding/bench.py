@@ -148,11 +148,11 @@ def hugging_face(name: str) -> Any:
     from reference_impls.models.weights import HUGGING_FACE, config_to_hugging_face, names
 
     own = draft() if name == "tiny-draft" else target(name)
-    model = LlamaForCausalLM(LlamaConfig(**config_to_hugging_face(own.config, torch.float32)))
+    model: Any = LlamaForCausalLM(LlamaConfig(**config_to_hugging_face(own.config, torch.float32)))
     renamed = names(own.config, HUGGING_FACE)
     model.load_state_dict({renamed[key]: value for key, value in own.named_parameters()}, strict=False)
     model.generation_config.eos_token_id = None
-    model.eval()  # type: ignore[no-untyped-call]
+    model.eval()
     return model.requires_grad_(False)
 
 
