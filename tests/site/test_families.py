@@ -64,10 +64,17 @@ def test_records_on_a_page_are_those_of_its_modules(families):
     for slug in family_pages(families, "quantization"):
         view = families.view(slug)
         names = {one.name for one in view.implementations}
-        rows = [row for run in view.runs for case in run.cases for row in case.rows if row.role == "method"]
-        modules = {p.one.implementation: p.module for found in families.points.values() for p in found}
+        rows = [
+            (run.file, case.id, row.name)
+            for run in view.runs
+            for case in run.cases
+            for row in case.rows
+            if row.role == "method"
+        ]
+        points = [point for found in families.points.values() for point in found]
+        modules = {(p.file, p.one.case, p.one.implementation): p.module for p in points}
         assert (view.topmost is None) == (slug == QUANTIZATION)
-        assert view.topmost is None or all(modules[row.name] in names for row in rows)
+        assert view.topmost is None or all(modules[row] in names for row in rows)
 
 
 def test_what_was_never_run_says_so(families):

@@ -181,7 +181,14 @@ async function take(button) {
   }
 }
 
+/** What was typed before this script, or the table, was there. */
+function adopt() {
+  if (filter.value) state.q = filter.value;
+  for (const input of years) if (input.value) state[input.name] ??= yearOf(input.value);
+}
+
 async function start() {
+  adopt();
   showState();
   try {
     const [answer, makeVirtual] = await Promise.all([fetch(page.dataset.explorer), makeRows(page, root)]);
@@ -194,9 +201,7 @@ async function start() {
     return;
   }
   listen();
-  // Typed while the table was on its way:
-  if (filter.value) state.q = filter.value;
-  for (const input of years) if (input.value) state[input.name] ??= yearOf(input.value);
+  adopt();
   if (toSearch(state) === location.search) update();
   else change({ typed: true });
   if (history.state?.y) scrollTo(0, history.state.y); // back from a paper: the browser tried before there were rows

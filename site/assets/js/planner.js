@@ -273,6 +273,9 @@ details.addEventListener("click", (event) => {
   }
 });
 
+const touched = new Set(); // fields that a reader changed before the tables were there
+form.addEventListener("input", ({ target }) => touched.add(target));
+
 async function start() {
   try {
     const response = await fetch(form.dataset.planner);
@@ -283,8 +286,11 @@ async function start() {
     verdictLine.textContent = "The tables could not be loaded. The tables below hold some answers.";
     return;
   }
+  const kept = [...touched].map((field) => [field, field.value, field.checked]);
   fillForm();
-  show();
+  for (const [field, value, checked] of kept) Object.assign(field, field.type === "checkbox" ? { checked } : { value });
+  if (kept.length) changed();
+  else show();
   form.addEventListener("change", changed);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
