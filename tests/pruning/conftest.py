@@ -1,12 +1,3 @@
 """Settings of these tests: one thread, since the tensors are tiny and the machine is shared."""
 
-import pytest
-import torch
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+from tests.models.conftest import one_thread  # noqa: F401
