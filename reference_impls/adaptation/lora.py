@@ -11,13 +11,12 @@ Checked against: the model before the first step; the dense layer W + alpha / r 
 
 from copy import deepcopy
 from dataclasses import dataclass
-from fnmatch import fnmatch
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from reference_impls.quantization.apply import SKIP, find_linears
+from reference_impls.quantization.linears import SKIP, find_linears, matches
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class LoRALinear(nn.Module):
 def adapt(model: nn.Module, config: Config, generator: torch.Generator | None = None) -> nn.Module:
     """A copy whose target layers are LoRALinear; only their factors are trainable."""
     result = deepcopy(model).requires_grad_(False)
-    chosen = {name: layer for name, layer in find_linears(result, SKIP).items() if _is_target(name, config.targets)}
+    chosen = {name: layer for name, layer in find_linears(result, SKIP).items() if matches(name, config.targets)}
     if not chosen:
         raise ValueError(f"no linear layer matches targets={config.targets}")
     for name, layer in chosen.items():
@@ -81,7 +80,3 @@ def merge(model: nn.Module) -> nn.Module:
     for name, adapter in adapters.items():
         result.set_submodule(name, adapter.merged())
     return result
-
-
-def _is_target(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch(name, pattern) or fnmatch(name.rpartition(".")[2], pattern) for pattern in patterns)

@@ -6,9 +6,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from reference_impls.low_rank import Factors, LayerStats, Method, methods
-from reference_impls.pruning.apply import change_linears
-from reference_impls.quantization.apply import SKIP
 from reference_impls.quantization.calibration import Calibration
+from reference_impls.quantization.linears import SKIP, change_linears
 
 
 class LowRankLinear(nn.Module):
@@ -41,11 +40,8 @@ def factorize_model(
     """
     found = _find_method(method)
 
-    def change(name: str, layer: nn.Linear, stats: LayerStats | None) -> nn.Module:
-        try:
-            factors = found.factorize(layer.weight.detach(), config, stats)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+    def change(_name: str, layer: nn.Linear, stats: LayerStats | None) -> nn.Module:
+        factors = found.factorize(layer.weight.detach(), config, stats)
         return LowRankLinear(factors, layer.bias) if factors.parameters < layer.weight.numel() else layer
 
     return change_linears(model, change, getattr(found, "NEEDS", ()), calibration, skip)

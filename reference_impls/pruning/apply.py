@@ -6,7 +6,6 @@ from `shrink` has no label: it really is smaller.
 """
 
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Any, Literal
 
 import torch
@@ -14,11 +13,9 @@ from torch import Tensor, nn
 
 from reference_impls.pruning import Calibration, LayerStats, Method, ModelMethod, methods, model_methods
 from reference_impls.pruning.semi_structured import SemiStructuredLinear, pack
-from reference_impls.quantization.apply import SKIP, find_linears
-from reference_impls.quantization.calibration import Collect, collect, visit_blocks
+from reference_impls.quantization.linears import SKIP, change_linears, find_linears
 
 Effect = Literal["simulated", "packed"]
-Change = Callable[[str, nn.Linear, LayerStats | None], nn.Module]
 
 
 class MaskedLinear(nn.Linear):
@@ -58,13 +55,10 @@ def prune_model(
     if hasattr(found, "fit"):
         config = found.fit([layer.weight for layer in find_linears(model, skip).values()], config)
 
-    def change(name: str, layer: nn.Linear, stats: LayerStats | None) -> nn.Module:
-        try:
-            weight = prune_weight(layer.weight.detach(), found, config, stats)
-            if effect == "packed":
-                return SemiStructuredLinear(pack(weight), layer.bias)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+    def change(_name: str, layer: nn.Linear, stats: LayerStats | None) -> nn.Module:
+        weight = prune_weight(layer.weight.detach(), found, config, stats)
+        if effect == "packed":
+            return SemiStructuredLinear(pack(weight), layer.bias)
         return MaskedLinear(weight, layer.bias)
 
     return change_linears(model, change, getattr(found, "NEEDS", ()), calibration, skip)
@@ -86,60 +80,6 @@ def find_method(method: Method | ModelMethod | str) -> Any:
     if method not in known:
         raise ValueError(f"method: expected one of {', '.join(sorted(known))}, got {method!r}")
     return known[method]
-
-
-def change_linears(
-    model: nn.Module,
-    change: Change,
-    needs: tuple[str, ...] = (),
-    calibration: Calibration | None = None,
-    skip: tuple[str, ...] = SKIP,
-) -> nn.Module:
-    """A copy of the model whose linear layers are what `change` makes of them.
-
-    change: (name, layer, statistics or None) -> module; needs: LayerStats fields it reads; with a sequential
-    calibration, later blocks are seen as earlier changes leave their inputs.
-    """
-    if needs and calibration is None:
-        raise ValueError(f"{', '.join(needs)} of the inputs needed: give calibration=Calibration(batches)")
-    result = deepcopy(model)
-    layers = find_linears(result, skip)
-    if not layers:
-        raise ValueError(f"{type(model).__name__} has no nn.Linear outside skip={skip}")
-    hessian = "hessian" in needs
-
-    def replace_all(names: list[str], stats: dict[str, LayerStats]) -> None:
-        for name in names:
-            result.set_submodule(name, change(name, layers[name], stats.get(name)))
-
-    if calibration is None or not needs:
-        replace_all(list(layers), {})
-    elif calibration.sequential:
-        _replace_in_order(result, layers, calibration, hessian, replace_all)
-    else:
-        replace_all(list(layers), collect(result, dict(layers), calibration, hessian))
-    return result
-
-
-def _replace_in_order(
-    model: nn.Module,
-    layers: dict[str, nn.Linear],
-    calibration: Calibration,
-    hessian: bool,
-    replace_all: Callable[[list[str], dict[str, LayerStats]], None],
-) -> None:
-    """Block by block, then what is outside the blocks, with statistics of the model as it is by then."""
-    left = dict(layers)
-
-    def visit(block_name: str, collect_block: Collect) -> None:
-        inside = [name for name in left if name.startswith(block_name + ".")]
-        replace_all(inside, collect_block({name: left[name] for name in inside}, hessian))
-        for name in inside:
-            del left[name]
-
-    visit_blocks(model, calibration, visit)
-    if left:
-        replace_all(list(left), collect(model, dict(left), calibration, hessian))
 
 
 @torch.no_grad()

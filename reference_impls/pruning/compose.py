@@ -29,7 +29,7 @@ from reference_impls.quantization.grid import (
     round_to_codes,
 )
 
-NEEDS = ("hessian", "mean_abs", "sample")
+NEEDS = ("hessian", "mean_abs", "mean_square", "sample")
 Order = Literal["prune_first", "quantize_first", "joint"]
 
 

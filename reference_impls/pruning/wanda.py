@@ -18,7 +18,7 @@ from torch import Tensor
 from reference_impls.pruning import LayerStats
 from reference_impls.pruning.masks import MaskConfig, keep_by_row
 
-NEEDS = ("hessian",)  # its diagonal is all that is read
+NEEDS = ("mean_square",)
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,8 @@ class Config(MaskConfig):
 
 
 def input_norm(stats: LayerStats) -> Tensor:
-    """Root mean square of each input; H = 2 X^T X / n has twice its square on the diagonal. -> (in,)"""
-    if stats.hessian is None:
-        raise ValueError("wanda needs the norms of the layer's inputs: calibrate first")
-    return (stats.hessian.diagonal() / 2).sqrt()
+    """Root mean square of each input. -> (in,)"""
+    return stats.mean_square.sqrt()
 
 
 def saliency(weight: Tensor, norm: Tensor) -> Tensor:
@@ -39,7 +37,7 @@ def saliency(weight: Tensor, norm: Tensor) -> Tensor:
 
 
 def keep_mask(weight: Tensor, config: Config, stats: LayerStats | None = None) -> Tensor:
-    """weight: (out, in); stats: with the hessian (in, in) -> bool (out, in)"""
+    """weight: (out, in); stats: mean_square (in,) -> bool (out, in)"""
     if stats is None:
         raise ValueError("wanda needs the norms of the layer's inputs: calibrate first")
     return keep_by_row(saliency(weight, input_norm(stats)), config)

@@ -24,6 +24,7 @@ class LayerStats:
     tokens: int  # input rows seen
     mean_abs: Tensor  # (in,): mean |x| of each input channel
     max_abs: Tensor  # (in,): largest |x| of each input channel
+    mean_square: Tensor  # (in,): mean x**2 of each input channel; half the diagonal of the hessian
     sample: Tensor  # (rows, in): some of the input rows
     hessian: Tensor | None = None  # (in, in): 2 X^T X / tokens, of the squared output error in one row of weights
 

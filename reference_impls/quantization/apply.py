@@ -6,8 +6,6 @@ dequantized at every call), `kernel` (multiplied by a kernel made for the packed
 """
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
-from fnmatch import fnmatch
 from typing import Any, Literal
 
 import torch
@@ -15,14 +13,24 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from reference_impls.quantization import LayerStats, Method, QuantizedWeight, map_tensors, methods
-from reference_impls.quantization.calibration import Calibration, Collect, collect, visit_blocks
+from reference_impls.quantization.calibration import Calibration
 from reference_impls.quantization.grid import GridWeight
+from reference_impls.quantization.linears import SKIP, change_linears, find_linears
 from reference_impls.quantization.matmul import KernelLinear
 from reference_impls.quantization.packed import PackedLinear, pack
 from reference_impls.quantization.packed_records import RecordLinear, can_pack, pack_record
 
+__all__ = [
+    "SKIP",
+    "SimulatedLinear",
+    "effects",
+    "find_linears",
+    "layer_error",
+    "quantize_model",
+    "weight_bytes",
+]
+
 Effect = Literal["simulated", "packed", "kernel"]
-SKIP = ("lm_head", "head")
 
 
 class SimulatedLinear(nn.Linear):
@@ -50,17 +58,6 @@ class SimulatedLinear(nn.Linear):
         return linear(inputs, self.weight, self.bias)
 
 
-def find_linears(model: nn.Module, skip: tuple[str, ...] = SKIP) -> dict[str, nn.Linear]:
-    """The linear layers by name. `skip` holds patterns (as in file names) of whole names or of their last part."""
-
-    def skipped(name: str) -> bool:
-        return any(fnmatch(name, pattern) or fnmatch(name.rpartition(".")[2], pattern) for pattern in skip)
-
-    return {
-        name: module for name, module in model.named_modules() if isinstance(module, nn.Linear) and not skipped(name)
-    }
-
-
 def quantize_model(
     model: nn.Module,
     method: Method | str,
@@ -79,54 +76,15 @@ def quantize_model(
     method = _find_method(method)
     if isinstance(config, Mapping):
         config = method.Config(**config)
-    needs: tuple[str, ...] = getattr(method, "NEEDS", ())
-    if needs and calibration is None:
-        raise ValueError(
-            f"{_name(method)} needs {', '.join(needs)} of the inputs: give calibration=Calibration(batches)"
-        )
-    result = deepcopy(model)
-    layers = find_linears(result, skip)
-    if not layers:
-        raise ValueError(f"{type(model).__name__} has no nn.Linear outside skip={skip}")
+    found = method
 
-    def replace(names: list[str], stats: dict[str, LayerStats]) -> None:
-        for name in names:
-            result.set_submodule(name, _replacement(name, layers[name], method, config, stats.get(name), effect, path))
+    def change(_name: str, layer: nn.Linear, stats: LayerStats | None) -> nn.Module:
+        return _replacement(layer, found, config, stats, effect, path)
 
-    if calibration is None or not needs:
-        replace(list(layers), {})
-    elif not isinstance(calibration, Calibration):
-        replace(list(layers), dict(calibration))
-    elif calibration.sequential:
-        _replace_in_order(result, layers, calibration, "hessian" in needs, replace)
-    else:
-        replace(list(layers), collect(result, dict(layers), calibration, "hessian" in needs))
-    return result
-
-
-def _replace_in_order(
-    model: nn.Module,
-    layers: dict[str, nn.Linear],
-    calibration: Calibration,
-    hessian: bool,
-    replace: Callable[[list[str], dict[str, LayerStats]], None],
-) -> None:
-    """Block by block, then what is outside the blocks, with statistics of the model as it is by then."""
-    left = dict(layers)
-
-    def visit(block_name: str, collect_block: Collect) -> None:
-        inside = [name for name in left if name.startswith(block_name + ".")]
-        replace(inside, collect_block({name: left[name] for name in inside}, hessian))
-        for name in inside:
-            del left[name]
-
-    visit_blocks(model, calibration, visit)
-    if left:
-        replace(list(left), collect(model, dict(left), calibration, hessian))
+    return change_linears(model, change, getattr(method, "NEEDS", ()), calibration, skip)
 
 
 def _replacement(
-    name: str,
     layer: nn.Linear,
     method: Method,
     config: Any,
@@ -134,25 +92,19 @@ def _replacement(
     effect: Effect,
     path: str | None,
 ) -> nn.Module:
-    try:
-        quantized = method.quantize(layer.weight.detach(), config, stats)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+    quantized = method.quantize(layer.weight.detach(), config, stats)
     if effect == "simulated":
         return SimulatedLinear(layer, method, quantized)
     if effect == "packed" and can_pack(quantized):
         return RecordLinear(pack_record(quantized), layer.bias, getattr(method, "quantize_input", None))
     if not isinstance(quantized, GridWeight) or hasattr(method, "quantize_input"):
         raise ValueError(
-            f"{name}: {_name(method)} can only be simulated: packing is for weight_only uniform grids, NF4, FP8 and "
+            f"{_name(method)} can only be simulated: packing is for weight_only uniform grids, NF4, FP8 and "
             "SpQR, kernels are for the first of these"
         )
     if effect == "packed":
         return PackedLinear(pack(quantized), layer.bias)
-    try:
-        return KernelLinear(pack(quantized), layer.bias, path)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+    return KernelLinear(pack(quantized), layer.bias, path)
 
 
 def _find_method(method: Method | str) -> Method:

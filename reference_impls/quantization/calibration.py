@@ -42,7 +42,7 @@ class _Recorder:
         self.hessian, self.rows_per_batch = hessian, rows_per_batch
         self.tokens = 0
         self.sum_abs: Tensor | None = None
-        self.max_abs = self.outer = torch.zeros(())
+        self.max_abs = self.sum_squares = self.outer = torch.zeros(())
         self.rows: list[Tensor] = []
 
     def add(self, inputs: Tensor) -> None:
@@ -52,11 +52,12 @@ class _Recorder:
         self.rows.append(rows[::step][: self.rows_per_batch].clone())
         if self.sum_abs is None:
             self.sum_abs = torch.zeros_like(rows[0])
-            self.max_abs = torch.zeros_like(rows[0])
+            self.max_abs, self.sum_squares = torch.zeros_like(rows[0]), torch.zeros_like(rows[0])
             self.outer = self.outer.to(rows)
         self.tokens += len(rows)
         self.sum_abs = self.sum_abs + rows.abs().sum(0)
         self.max_abs = torch.maximum(self.max_abs, rows.abs().amax(0))
+        self.sum_squares = self.sum_squares + rows.square().sum(0)
         if self.hessian:
             self.outer = self.outer + rows.T @ rows
 
@@ -64,8 +65,14 @@ class _Recorder:
         """What was seen; a layer that never ran is an error of the caller's, told with its name."""
         if self.sum_abs is None:
             raise ValueError(f"{name}: calibration never ran this layer; leave it out with skip, or change the batches")
-        hessian = 2 * self.outer / self.tokens if self.hessian else None
-        return LayerStats(self.tokens, self.sum_abs / self.tokens, self.max_abs, torch.cat(self.rows), hessian)
+        return LayerStats(
+            tokens=self.tokens,
+            mean_abs=self.sum_abs / self.tokens,
+            max_abs=self.max_abs,
+            mean_square=self.sum_squares / self.tokens,
+            sample=torch.cat(self.rows),
+            hessian=2 * self.outer / self.tokens if self.hessian else None,
+        )
 
 
 def stats_of(inputs: Tensor, hessian: bool = True, sample_rows: int = 256) -> LayerStats:

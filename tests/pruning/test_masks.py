@@ -87,7 +87,7 @@ def test_wanda_is_its_formula_entry_by_entry():
 
 def test_wanda_with_equal_norms_is_magnitude_per_row():
     weight = weight_of(16, 32)
-    stats = replace(stats_of(inputs_of(64, 32)), hessian=torch.eye(32) * 7)
+    stats = replace(stats_of(inputs_of(64, 32)), mean_square=torch.full((32,), 7.0))
     for config in ({"sparsity": 0.3}, {"n_of_m": (2, 4)}):
         by_size = magnitude.keep_mask(weight, magnitude.Config(**config, scope="row"))
         assert torch.equal(wanda.keep_mask(weight, wanda.Config(**config), stats), by_size)

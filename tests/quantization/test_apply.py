@@ -135,7 +135,7 @@ class HalfUsed(nn.Module):
 
 def test_what_is_missing_is_said():
     model = small_decoder()
-    with pytest.raises(ValueError, match="gptq needs hessian of the inputs: give calibration"):
+    with pytest.raises(ValueError, match="the method needs hessian of the inputs: give calibration"):
         quantize_model(model, "gptq", gptq.Config(4, 16))
     with pytest.raises(ValueError, match=r"expected one of awq, bitnet, .*, got 'gtpq'"):
         quantize_model(model, "gtpq", gptq.Config(4, 16))
