@@ -68,7 +68,7 @@ def _run_suite(suite: str, cases: list[Case], arguments: argparse.Namespace, bud
     command = "python -m scripts.bench " + " ".join(arguments.given)
     _say(f"{suite}: measuring what this machine can do at most")
     ceilings = measure_ceilings(arguments.device)
-    head = RunHead(suite, command.strip(), _now(), code_facts(ROOT), machine, ceilings)
+    head = RunHead(suite, command.strip(), _now(), code_facts(ROOT, suite), machine, ceilings)
     journal = Journal(arguments.root / "build" / "bench" / f"{machine['name']}-{suite}.jsonl", head)
     for number, case in enumerate(cases, 1):
         if case.id in journal.finished:

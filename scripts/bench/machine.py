@@ -34,11 +34,17 @@ def machine_facts(device: str) -> dict[str, Any]:
     return facts | ({"triton": version} if version else {})
 
 
-def code_facts(root: Path) -> dict[str, Any]:
-    """The commit that is measured, and whether the working tree differs from it."""
+def code_facts(root: Path, suite: str) -> dict[str, Any]:
+    """The commit that is measured, whether the working tree differs from it, and hashes of the folders that run."""
     commit = _run("git", "-C", str(root), "rev-parse", "HEAD")
     changed = _run("git", "-C", str(root), "status", "--porcelain", "--", "reference_impls", "scripts/bench")
-    return {"commit": commit or "unknown", "dirty": bool(changed) or not commit}
+    folders = (f"reference_impls/{suite}", "reference_impls/models", "scripts/bench")
+    trees = {folder: _run("git", "-C", str(root), "rev-parse", f"HEAD:{folder}") for folder in folders}
+    return {
+        "commit": commit or "unknown",
+        "dirty": bool(changed) or not commit,
+        "trees": {folder: tree for folder, tree in trees.items() if tree},
+    }
 
 
 def installed(package: str) -> str | None:

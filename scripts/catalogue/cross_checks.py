@@ -10,6 +10,7 @@ from posixpath import dirname, join, normpath
 from scripts.catalogue.load import Catalogue, Entry, Page
 from scripts.catalogue.model import Claim, Run, Trial
 from scripts.catalogue.problems import Problem
+from scripts.catalogue.result_checks import check_results
 from scripts.catalogue.text_rules import SLUG, check_url
 from scripts.catalogue.vocabulary import AREAS
 
@@ -36,6 +37,7 @@ def cross_check(catalogue: Catalogue) -> Iterator[Problem]:
     yield from _similar_titles(catalogue)
     for page in catalogue.pages.values():
         yield from _check_page(page, catalogue)
+    yield from check_results(catalogue.root, catalogue.runs)
 
 
 def _at(entry: Entry | Page, field: str, message: str, hint: str) -> Problem:

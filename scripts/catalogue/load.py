@@ -25,6 +25,7 @@ from scripts.catalogue.yaml_text import YamlError, decode, read
 R = TypeVar("R", bound=Record)
 _BESIDE_ENTRIES = {"entries/schema.json", "entries/README.md"}
 _FENCE = "---\n"
+MAX_RUN_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,10 @@ class _Reader:
 
     def read_run(self, file: str) -> Run | None:
         content = self._content(file)
+        if content is not None and len(content) > MAX_RUN_BYTES:
+            told = f"the file has {len(content):,} bytes; {MAX_RUN_BYTES:,} at most"
+            self._complain(file, told, "submit one suite of one machine a file, as the bench writes it")
+            return None
         try:
             return None if content is None else Run.model_validate_json(content)
         except ValidationError as error:

@@ -242,6 +242,9 @@ class Code(Record):
 
     commit: Line
     dirty: bool
+    trees: dict[Line, Annotated[str, Field(pattern="^[0-9a-f]{40}$")]] = Field(
+        default={}, description="folder -> git's hash of its content, of the code that a run executes"
+    )
 
 
 class Machine(Record):
