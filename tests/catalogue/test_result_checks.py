@@ -1,4 +1,4 @@
-"""Results come from strangers: every file that contradicts itself, physics or the history is refused with its reason."""
+"""Results come from strangers: a file that contradicts itself, physics or the history is refused with its reason."""
 
 import json
 import subprocess
