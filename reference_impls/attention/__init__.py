@@ -1,0 +1,1 @@
+"""Exact attention computed in parts: tiled, split along the keys, and read through a block table."""

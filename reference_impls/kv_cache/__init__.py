@@ -1,0 +1,1 @@
+"""The key-value cache: paged, prefix-shared, quantised, evicted, offloaded, behind the decoder's `Cache` argument."""

@@ -1,0 +1,3 @@
+"""Settings of these tests."""
+
+from tests.models.conftest import one_thread  # noqa: F401
