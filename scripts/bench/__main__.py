@@ -70,12 +70,12 @@ def _run_suite(suite: str, cases: list[Case], arguments: argparse.Namespace, bud
     ceilings = measure_ceilings(arguments.device)
     head = RunHead(suite, command.strip(), _now(), code_facts(ROOT, suite), machine, ceilings)
     journal = Journal(arguments.root / "build" / "bench" / f"{machine['name']}-{suite}.jsonl", head)
-    for number, case in enumerate(cases, 1):
+    order = values_first(cases)
+    for number, case in enumerate(order, 1):
         if case.id in journal.finished:
             _say(f"{case.id}: finished before, kept")
             continue
-        left = (len(cases) - number + 1) * budget.max_seconds / 60
-        _say(f"[{number}/{len(cases)}] {case.id}; at most {left:.0f} min left")
+        _say(f"[{number}/{len(order)}] {case.id}; {_time_left(order[number - 1 :], budget)}")
         journal.add(case.id, run_case(case, arguments.device, journal.head.ceilings, budget, _say))
     _say(f"{suite}: measuring again what this machine can do at most")
     ceilings = larger(journal.head.ceilings, measure_ceilings(arguments.device))
@@ -83,6 +83,18 @@ def _run_suite(suite: str, cases: list[Case], arguments: argparse.Namespace, bud
     path = write_run(arguments.root, replace(journal.head, ceilings=ceilings), _now(), results)
     journal.path.unlink()
     _say(f"wrote {path.relative_to(arguments.root)}")
+
+
+def values_first(cases: Sequence[Case]) -> list[Case]:
+    """What is timed comes last, since values may be computed on a machine that is busy, and times may not."""
+    return sorted(cases, key=lambda case: case.timed)
+
+
+def _time_left(cases: Sequence[Case], budget: Budget) -> str:
+    """What is known of the time still needed: that of timed cases is bounded, that of values is not."""
+    timed = sum(case.timed for case in cases)
+    values = f" and {len(cases) - timed} values" if timed < len(cases) else ""
+    return f"left: at most {timed * budget.max_seconds / 60:.0f} min of timing{values}"
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

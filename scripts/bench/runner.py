@@ -1,7 +1,9 @@
 """Run one case: all implementations in turn, round by round, until every value and every ratio is known well enough.
 
 Interleaving means that whatever disturbs the machine disturbs all of them. The stopping rule is this project's own
-SuperFlow, applied to each value and to each ratio against the baseline; a cut by the budget is recorded as such.
+SuperFlow, applied to each value and to each ratio against the baseline. It ends each implementation by itself: whoever
+is known well enough, or has spent its share of the case's time, leaves, so that a slow one does not take the rounds of
+the quick ones; the baseline runs as long as anyone does. A cut by the budget is recorded as such.
 """
 
 import time
@@ -30,16 +32,22 @@ from scripts.bench.clock import energy_j, throttled, time_step
 from scripts.bench.machine import installed
 from scripts.catalogue.vocabulary import METRICS
 
+WARM_UP_SHARE = 0.1
+
 
 @dataclass(frozen=True)
 class Budget:
-    """When a case ends: the widths asked for, and the bounds on rounds and seconds."""
+    """When a case ends: the widths asked for, and the bounds on rounds and seconds.
+
+    A tenth of the seconds is for warming up; the rest is divided among the implementations, and what the quick ones
+    leave of their shares is divided among those that are still running.
+    """
 
     value_error: float = 0.05
-    ratio_error: float = 0.03
+    ratio_error: float = 0.05
     interval: int = 5
     max_rounds: int = 300
-    max_seconds: float = 40.0
+    max_seconds: float = 30.0
     seed: int = 0
 
 
@@ -53,8 +61,18 @@ class Contestant:
     first: float
     warmup: int = 0
     samples: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
     joules: list[float] = field(default_factory=list)
+    reason: str = ""  # why its measurement ended; empty while it runs
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the others are compared with this one."""
+        return self.implementation.role == "baseline"
+
+    @property
+    def settled(self) -> bool:
+        """Whether the rule was content with the value at its last look."""
+        return bool(self.stopper.history) and self.stopper.history[-1].reason == "converged"
 
 
 @dataclass
@@ -73,13 +91,16 @@ def run_case(
     contestants = [
         one for one in (_prepare(case, one, device, budget, result, say) for one in case.implementations) if one
     ]
-    if not any(one.implementation.role == "baseline" for one in contestants):
+    if not any(one.is_baseline for one in contestants):
         result.unavailable.append({"case": case.id, "implementation": "*", "reason": "the baseline could not run"})
         return result
-    reason = _rounds(case, contestants, device, budget, say) if case.timed else _values(case, contestants, device)
+    if case.timed:
+        _rounds(case, contestants, device, budget, say)
+    else:
+        _values(case, contestants, device)
     slowed = throttled(device)
     for one in contestants:
-        result.measurements.append(_record(case, one, device, ceilings, reason, slowed, budget))
+        result.measurements.append(_record(case, one, device, ceilings, slowed, budget))
     return result
 
 
@@ -114,64 +135,83 @@ def _sample(case: Case, step: Step, device: str) -> float:
     return value
 
 
-def _values(case: Case, contestants: list[Contestant], device: str) -> str:
+def _values(case: Case, contestants: list[Contestant], device: str) -> None:
     """Values such as perplexity or bytes are exact for their seed: the first evaluation is the sample.
 
     A case of several trials has as many samples; their number is fixed beforehand, so it depends on none of them.
     """
     for one in contestants:
         one.samples = [one.first, *(_sample(case, one.step, device) for _ in range(case.trials - 1))]
-    return "deterministic" if case.trials == 1 else "trials"
+        one.reason = "deterministic" if case.trials == 1 else "trials"
 
 
-def _rounds(case: Case, contestants: list[Contestant], device: str, budget: Budget, say: Callable[[str], None]) -> str:
+def _rounds(case: Case, contestants: list[Contestant], device: str, budget: Budget, say: Callable[[str], None]) -> None:
     """Rounds in an order drawn anew each time, so that nobody always follows the same neighbour."""
     started = time.perf_counter()
     for one in contestants:
-        _warm_up(one, device, budget)
+        _warm_up(one, device, WARM_UP_SHARE * budget.max_seconds / len(contestants))
     order = np.random.default_rng(budget.seed)
+    running = list(contestants)
     with torch.inference_mode():
         for number in range(1, budget.max_rounds + 1):
-            decisions = {}
-            for index in order.permutation(len(contestants)):
-                decisions[index] = _one_round(contestants[index], device)
+            for index in order.permutation(len(running)):
+                _one_round(running[index], device)
             elapsed = time.perf_counter() - started
             if number % budget.interval == 0:
-                say(f"{case.id}: round {number}, {elapsed:.0f} of at most {budget.max_seconds:.0f} s")
-                if all(one.converged for one in decisions.values()) and _ratios_known(contestants, budget):
-                    return "converged"
-            if elapsed > budget.max_seconds and number >= 2 * budget.interval:
-                return "max_seconds"
-    return "max_rounds"
+                bound = f"{elapsed:.0f} of at most {budget.max_seconds:.0f} s"
+                say(f"{case.id}: round {number}, {bound}, {len(running)} implementations")
+            if number >= 2 * budget.interval and (number % budget.interval == 0 or elapsed > budget.max_seconds):
+                _dismiss(contestants, budget, late=elapsed > budget.max_seconds)
+            running = [one for one in contestants if not one.reason]
+            if not running:
+                return
+    for one in running:
+        one.reason = "max_rounds"
 
 
-def _one_round(one: Contestant, device: str) -> Any:
+def _dismiss(contestants: list[Contestant], budget: Budget, late: bool) -> None:
+    """Give whoever need not run on the reason; the baseline only when it is the last."""
+    baseline = next(one for one in contestants if one.is_baseline)
+    for one in contestants:
+        if not (one.reason or one is baseline) and one.settled and _ratio_known(one, baseline, budget):
+            one.reason = "converged"
+    running = [one for one in contestants if not one.reason]
+    spent = {id(one): sum(one.samples) for one in contestants}
+    left = (1 - WARM_UP_SHARE) * budget.max_seconds - sum(spent[id(one)] for one in contestants if one.reason)
+    for one in running:
+        if one is not baseline and (late or spent[id(one)] > left / len(running)):
+            one.reason = "max_seconds"
+    if all(one.reason for one in contestants if one is not baseline):
+        out_of_time = late or spent[id(baseline)] > left / len(running)
+        baseline.reason = "converged" if baseline.settled else "max_seconds" if out_of_time else ""
+
+
+def _ratio_known(one: Contestant, baseline: Contestant, budget: Budget) -> bool:
+    """Whether the ratio of medians over the rounds of both is as narrow as asked for."""
+    config = RatioConfig(error_bound=budget.ratio_error, resamples=500)
+    base, own = np.asarray(baseline.samples), np.asarray(one.samples)
+    ratio = ratio_cis(base, own, config, np.random.default_rng(budget.seed))[0]
+    return ratio.relative_error < budget.ratio_error
+
+
+def _one_round(one: Contestant, device: str) -> None:
     before = energy_j(device)
     seconds = time_step(one.step, device)
     after = energy_j(device)
     if before is not None and after is not None and after > before:
         one.joules.append(after - before)
     one.samples.append(seconds)
-    return one.stopper.update(seconds)
+    one.stopper.update(seconds)
 
 
-def _warm_up(one: Contestant, device: str, budget: Budget) -> None:
-    """Runs that are not counted, until their median stops trending or a fifth of the time is spent."""
+def _warm_up(one: Contestant, device: str, seconds: float) -> None:
+    """Runs that are not counted, until their median stops trending or the time for it is spent."""
     warm = warmup.WarmUp()
-    limit = time.perf_counter() + budget.max_seconds / 20
+    limit = time.perf_counter() + seconds
     with torch.inference_mode():
         while not warm.done and time.perf_counter() < limit:
             warm.update(time_step(one.step, device))
     one.warmup = len(warm.runs) + 1  # and the first call, while preparing
-
-
-def _ratios_known(contestants: list[Contestant], budget: Budget) -> bool:
-    baseline = next(one for one in contestants if one.implementation.role == "baseline")
-    config = RatioConfig(error_bound=budget.ratio_error, resamples=500)
-    rng = np.random.default_rng(budget.seed)
-    base = np.asarray(baseline.samples)
-    ratios = (ratio_cis(base, np.asarray(one.samples), config, rng)[0] for one in contestants if one is not baseline)
-    return all(ratio.relative_error < budget.ratio_error for ratio in ratios)
 
 
 def with_limits(case: Case, result: CaseResult, ceilings: Ceilings) -> CaseResult:
@@ -191,7 +231,7 @@ def _limit(
 
 
 def _record(
-    case: Case, one: Contestant, device: str, ceilings: Ceilings, reason: str, slowed: bool, budget: Budget
+    case: Case, one: Contestant, device: str, ceilings: Ceilings, slowed: bool, budget: Budget
 ) -> dict[str, Any]:
     metric, contestant = METRICS[case.metric], one.implementation
     quality = contestant.quality(case.workload, device) if contestant.quality else None
@@ -209,8 +249,8 @@ def _record(
         "first": case.amount / one.first if case.timed and case.amount else one.first,
         "warmup": one.warmup,
         "rounds": len(one.samples),
-        "converged": reason in ("converged", "deterministic", "trials"),
-        "stop_reason": reason,
+        "converged": one.reason in ("converged", "deterministic", "trials"),
+        "stop_reason": one.reason,
         "seed": budget.seed,
         "limit": _limit(case, contestant.limit, ceilings),
         "no_limit": case.no_limit or None,

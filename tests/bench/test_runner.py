@@ -8,7 +8,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from reference_impls.measurement.case import Case, Ceilings, Implementation, Limit, Quality  # noqa: E402
-from scripts.bench.runner import Budget, find, run_case  # noqa: E402
+from reference_impls.measurement.superflow import Config as RuleConfig  # noqa: E402
+from reference_impls.measurement.superflow import Stopper  # noqa: E402
+from scripts.bench.__main__ import values_first  # noqa: E402
+from scripts.bench.runner import Budget, Contestant, _dismiss, find, run_case  # noqa: E402
 
 QUICK = Budget(value_error=0.5, ratio_error=0.5, max_rounds=60, max_seconds=3)
 
@@ -40,6 +43,9 @@ def test_a_rate_is_the_amount_over_the_time_and_the_slower_one_has_the_lower_rat
     assert max(found["slow"]["samples"]) <= 250
 
 
+STRICT = Budget(value_error=0.001, ratio_error=0.001, max_rounds=12, max_seconds=3)
+
+
 def test_every_implementation_runs_once_in_every_round():
     calls = []
 
@@ -47,16 +53,53 @@ def test_every_implementation_runs_once_in_every_round():
         return lambda workload, device: lambda: calls.append(name) or time.sleep(0.0005)
 
     case = timed_case(one("a", "method", prepare("a")), one("b", "baseline", prepare("b")))
-    found = measured(run_case(case, "cpu", Ceilings(), QUICK))
-    rounds = found["a"]["rounds"]
-    counted = calls[-2 * rounds :]
-    assert found["b"]["rounds"] == rounds
-    assert (
-        all(set(pair) == {"a", "b"} for pair in itertools.batched(counted, 2))
-        if hasattr(itertools, "batched")
-        else True
+    found = measured(run_case(case, "cpu", Ceilings(), STRICT))
+    assert found["a"]["rounds"] == found["b"]["rounds"] == 12
+    counted = calls[-24:]
+    assert all(set(counted[at : at + 2]) == {"a", "b"} for at in range(0, 24, 2))
+
+
+def contestant(name, role, samples, budget):
+    rule = RuleConfig(interval=budget.interval, error_bound=budget.value_error, max_n=budget.max_rounds)
+    made = Contestant(one(name, role, sleeper(0)), lambda: None, Stopper(rule), samples[0])
+    for seconds in samples:
+        made.samples.append(seconds)
+        made.stopper.update(seconds)
+    return made
+
+
+def test_each_leaves_when_it_is_known_or_has_spent_its_share_and_the_baseline_is_last():
+    budget = Budget(max_seconds=10)
+    steady = [0.01 + 1e-6 * (at % 3) for at in range(40)]
+    wild = [0.01 * (1 + at % 2) for at in range(40)]
+    slow = [0.1 * (1 + at % 2) for at in range(40)]
+    base, known, unknown, spent = (
+        contestant("base", "baseline", steady, budget),
+        contestant("known", "method", steady, budget),
+        contestant("unknown", "method", wild, budget),
+        contestant("spent", "peer", slow, budget),
     )
-    assert {"a", "b"} == set(counted[:2]) == set(counted[-2:])
+    _dismiss([base, known, unknown, spent], budget, late=False)
+    assert (base.reason, known.reason, unknown.reason, spent.reason) == ("", "converged", "", "max_seconds")
+    _dismiss([base, known, unknown, spent], budget, late=True)
+    assert (base.reason, unknown.reason) == ("converged", "max_seconds")
+
+
+def test_a_steady_value_does_not_converge_against_a_baseline_that_is_not():
+    budget = Budget(max_seconds=100)
+    steady, wild = [0.01 + 1e-6 * (at % 3) for at in range(40)], [0.01 * (1 + at % 2) for at in range(40)]
+    base, method = contestant("b", "baseline", wild, budget), contestant("m", "method", steady, budget)
+    _dismiss([base, method], budget, late=False)
+    assert (base.reason, method.reason) == ("", "")
+
+
+def test_a_slow_implementation_does_not_take_the_rounds_of_a_quick_one():
+    quick = [one("b", "baseline", sleeper(0.0005)), one("q", "method", sleeper(0.0005))]
+    strict = Budget(value_error=0.001, ratio_error=0.001, max_rounds=100, max_seconds=1.5)
+    slow = one("slow", "peer", sleeper(0.03))
+    found = measured(run_case(timed_case(*quick, slow), "cpu", Ceilings(), strict))
+    assert found["slow"]["rounds"] < found["q"]["rounds"] <= found["b"]["rounds"]
+    assert found["slow"]["stop_reason"] == "max_seconds"
 
 
 def test_a_missing_package_and_a_failure_are_recorded_with_their_reason():
@@ -90,8 +133,7 @@ def test_nothing_is_measured_without_its_baseline():
 def test_a_cut_by_the_budget_is_never_called_converged():
     noisy = itertools.cycle([0.0, 0.02])
     wild = one("wild", "method", lambda workload, device: lambda: time.sleep(next(noisy)))
-    strict = Budget(value_error=0.001, ratio_error=0.001, max_rounds=12, max_seconds=3)
-    found = measured(run_case(timed_case(wild, one("b", "baseline", sleeper(0.001))), "cpu", Ceilings(), strict))
+    found = measured(run_case(timed_case(wild, one("b", "baseline", sleeper(0.001))), "cpu", Ceilings(), STRICT))
     assert {item["converged"] for item in found.values()} == {False}
     assert {item["stop_reason"] for item in found.values()} <= {"max_rounds", "max_seconds"}
 
@@ -152,3 +194,9 @@ def test_a_case_of_trials_has_one_sample_a_call_and_says_that_it_counted():
 def test_trials_are_counted_from_one_and_not_timed(timed, trials):
     with pytest.raises(ValueError, match="trials must be at least 1"):
         Case("s/v/t", "", "latency", {}, (one("b", "baseline", value(1)),), timed, no_limit="-", trials=trials)
+
+
+def test_values_come_before_times_each_in_the_order_of_names():
+    base = one("b", "baseline", value(1))
+    cases = [Case(f"s/{n}", "", "latency", {}, (base,), n in "ac", no_limit="-") for n in "abcd"]
+    assert [case.id for case in values_first(cases)] == ["s/b", "s/d", "s/a", "s/c"]
