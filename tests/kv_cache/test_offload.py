@@ -1,0 +1,91 @@
+"""The same tokens wherever segments lie, bytes as the formula says, and loads that hide behind computing."""
+
+import time
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reference_impls.kv_cache import offload
+from reference_impls.kv_cache.offload import Config, bytes_per_pass, place_layers
+from tests.kv_cache.models import MODEL, MORE, PROMPT, expected, run, shape
+
+
+@pytest.mark.parametrize("shares", [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.34, 0.34)], ids=str)
+@pytest.mark.parametrize("ahead", [True, False])
+def test_no_value_changes_wherever_it_lies(shares, ahead):
+    cache = offload.new_cache(shape(), Config(*shares, group_size=8, ahead=ahead))
+    assert torch.allclose(run(cache), expected(), atol=1e-10)
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("shares", [(1.0, 0.0), (0.34, 0.34)], ids=str)
+def test_bytes_moved_are_those_of_the_formula(shares, ahead):
+    config = Config(*shares, group_size=8, ahead=ahead)
+    cache = offload.new_cache(shape(), config)
+    MODEL(PROMPT, cache)
+    log, away = cache.place.log, sum(tier != "device" for tier in cache.place.tiers)
+    assert (log.bytes_in, log.bytes_out) == (0, 40 * 2 * shape().bytes_per_token * away // 3)
+    for passes in range(1, 5):
+        MODEL(MORE[:, :1], cache)
+        assert log.bytes_in == passes * bytes_per_pass(shape(), config, segments=5)
+    assert cache.place.nbytes_away == log.bytes_out
+    assert cache.place.nbytes == (3 - away) * log.bytes_out // away  # what stays is the rest
+
+
+def test_disk_and_host_survive_a_crop():
+    for shares in ((1.0, 0.0), (0.0, 1.0)):
+        cache = offload.new_cache(shape(), Config(*shares, group_size=8))
+        MODEL(PROMPT, cache)
+        cache.crop(13)
+        after = MODEL(MORE, cache)
+        whole = MODEL(torch.cat([PROMPT[:, :13], MORE], 1))[:, 13:]
+        assert torch.allclose(after, whole, atol=1e-10)
+
+
+@given(st.integers(1, 40), st.floats(0, 1), st.floats(0, 1))
+def test_layers_are_placed_by_their_shares_and_spread(layers, host, rest):
+    disk = (1 - host) * rest
+    places = place_layers(layers, Config(host, disk))
+    assert len(places) == layers
+    assert abs(places.count("host") - layers * host) <= 0.5
+    assert abs(places.count("disk") - layers * disk) <= 1
+    staying = [layer for layer, tier in enumerate(places) if tier == "device"]
+    if len(staying) == layers // 2 and places.count("host") == len(staying) > 1:
+        assert max(b - a for a, b in pairwise(staying)) <= 3
+
+
+class Slow:
+    """An attention that takes a while, so that there is something to hide behind."""
+
+    def __init__(self, attend, seconds):
+        self.attend, self.seconds = attend, seconds
+
+    def __call__(self, *arguments):
+        time.sleep(self.seconds)
+        return self.attend(*arguments)
+
+
+def test_loads_hide_behind_computing(monkeypatch):
+    for block in MODEL.blocks:
+        monkeypatch.setattr(block.attention, "attend", Slow(block.attention.attend, 0.02))
+    waits = {}
+    for ahead in (False, True):
+        segment = 40 * 2 * shape().bytes_per_token / 3
+        cache = offload.new_cache(shape(), Config(group_size=8, ahead=ahead, bytes_per_s=segment / 0.015))
+        MODEL(PROMPT, cache)
+        for _ in range(4):
+            MODEL(MORE[:, :1], cache)
+        waits[ahead] = cache.place.log.wait_s
+    assert waits[False] >= 4 * 3 * 0.015  # every load is waited for
+    assert waits[True] < 0.5 * waits[False]
+
+
+def test_misuse_is_refused():
+    for wrong in (lambda: Config(0.6, 0.6), lambda: Config(-0.1), lambda: Config(bytes_per_s=0.0)):
+        with pytest.raises(ValueError, match="must be"):
+            wrong()
+    with pytest.raises(ValueError, match="group_size must be"):
+        Config(group_size=0)
