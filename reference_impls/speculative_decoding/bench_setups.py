@@ -25,6 +25,7 @@ from reference_impls.speculative_decoding import (
     trained,
 )
 from reference_impls.speculative_decoding.generate import Prefilled, Result, generate, prefill
+from reference_impls.speculative_decoding.verify import Rule
 
 ROOM = 64
 """Slots kept for one draft."""
@@ -172,35 +173,46 @@ def ready(model: Any, setup: Setup) -> list[Prefilled]:
     return [prefill(model, [prompt], setup.tokens + ROOM) for prompt in prompts(setup)]
 
 
-def speculative_step(model: Any, drafter: Drafter, setup: Setup) -> Step:
-    """Decode from every prompt once."""
-    caches = ready(model, setup)
+def speculative_step(
+    model: Any, drafter: Drafter, setup: Setup, temperature: float = 0.0, rule: Rule | None = None
+) -> Step:
+    """Decode from every prompt once; where tokens are sampled, from one seed after the other."""
+    caches, config = ready(model, setup), plain.Config(temperature)
+    generator = torch.Generator().manual_seed(0)
 
     def step() -> None:
         for prompt, held in zip(prompts(setup), caches, strict=True):
-            generate(model, drafter, [prompt], setup.tokens, prefilled=held)
+            generate(model, drafter, [prompt], setup.tokens, config, generator=generator, prefilled=held, rule=rule)
 
     return step
 
 
-def plain_step(model: Any, setup: Setup) -> Step:
+def plain_step(model: Any, setup: Setup, temperature: float = 0.0) -> Step:
     """The same tokens, one a pass, from the same caches."""
-    caches = ready(model, setup)
+    caches, config = ready(model, setup), plain.Config(temperature)
+    generator = torch.Generator().manual_seed(0)
 
     def step() -> None:
         for prompt, held in zip(prompts(setup), caches, strict=True):
             held.cache.crop(held.length)
-            plain.generate(model, prompt[None, -1:], setup.tokens, cache=held.cache)
+            plain.generate(model, prompt[None, -1:], setup.tokens, config, generator=generator, cache=held.cache)
 
     return step
 
 
-def run(model: Any, drafter: Drafter, setup: Setup, temperature: float = 0.0, seed: int = 0) -> list[Result]:
+def run(
+    model: Any,
+    drafter: Drafter,
+    setup: Setup,
+    temperature: float = 0.0,
+    seed: int = 0,
+    rule: Rule | None = None,
+) -> list[Result]:
     """The results of every prompt."""
     generator = torch.Generator().manual_seed(seed)
     config = plain.Config(temperature)
     return [
-        generate(model, drafter, [prompt], setup.tokens, config, generator=generator, prefilled=held)
+        generate(model, drafter, [prompt], setup.tokens, config, generator=generator, prefilled=held, rule=rule)
         for prompt, held in zip(prompts(setup), ready(model, setup), strict=True)
     ]
 

@@ -1,19 +1,25 @@
-"""The cases of LLMCad: a target whose layers come from files at stated rates, and the method with each part removed.
+"""The cases of LLMCad: a target whose layers come from files at a stated rate, and the method with each part removed.
 
-All contenders have the same bytes for weights: the draft's bytes are given to those that need no draft. Reading one
-layer ahead needs a buffer more, so plain streaming keeps one layer more in memory.
+The budget of bytes is checked in every pass of every run (`layer_stream`). `bench_sweep` varies r, the ratio of a
+target's pass to a draft's step, on which everything here depends.
 """
 
-import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache, partial
-from pathlib import Path
-from typing import Any
 
-import torch
-
-from reference_impls.measurement.case import Case, Ceilings, Implementation, Limit, Role, Step, Workload
-from reference_impls.speculative_decoding import Drafter, draft_model, llmcad, token_tree
+from reference_impls.measurement.case import Case, Ceilings, Implementation, Limit, Quality, Step, Workload
+from reference_impls.speculative_decoding import bench_sweep
+from reference_impls.speculative_decoding.bench_contenders import (
+    MANY,
+    SETUP,
+    Contender,
+    Nothing,
+    contenders,
+    likeness,
+    results,
+    sizes,
+    streamed,
+)
 from reference_impls.speculative_decoding.bench_setups import (
     Setup,
     draft,
@@ -23,208 +29,163 @@ from reference_impls.speculative_decoding.bench_setups import (
     target,
     tokens_per_pass,
 )
-from reference_impls.speculative_decoding.layer_stream import Config, StreamedDecoder, write_layers
+from reference_impls.speculative_decoding.layer_stream import Log
 
-SETUP = Setup("tiny-target", "free", tokens=24)
-MANY = Setup("tiny-target", "free", tokens=48, count=8)
-"""For what needs no streaming: a single text is not enough to tell the parts apart."""
-TUNED = llmcad.Config(branch_threshold=0.05, alpha0=0.001, adaptive=False, max_tree=32)
-"""Found on other prompts than those of the cases."""
-
-
-@dataclass(frozen=True)
-class Storage:
-    """Where the target's layers are. bytes_per_s None: all of them stay in memory."""
-
-    name: str
-    bytes_per_s: float | None
-
-
-STORAGES = (Storage("memory", None), Storage("400-mb-per-s", 4e8), Storage("130-mb-per-s", 1.3e8))
+RATE = 2e8
+"""Bytes a second: the stated rate of the streamed case."""
 
 
 def cases() -> list[Case]:
-    """Seconds of a step at every storage, and throughput of all contenders at each."""
-    return [_step_case(), *(_throughput_case(storage) for storage in STORAGES), _tokens_case()]
+    """Seconds of a pass, throughput of all contenders, what they make, read and hold, and the sweep over r."""
+    return [
+        _step_case(),
+        _throughput_case(),
+        _value_case(
+            "tokens_per_target_step",
+            "Tokens a pass of the target, where each pass leaves time for every provisional guess",
+            lambda one: tokens_per_pass(results(one.name, MANY)),
+        ),
+        _value_case("rouge_l", "How much of the target's own text is made", lambda one: likeness(one.name, MANY)),
+        _value_case("bytes_moved", "Bytes of weights read for a token", _bytes_a_token, SETUP),
+        _value_case("peak_memory", "Bytes of the target's weights held at most", _peak, SETUP),
+        *bench_sweep.cases(),
+    ]
 
 
-def drafters() -> dict[str, Drafter]:
-    """Contenders with a draft; a new one each time, since LLMCad's remembers its newest session."""
-    shape = token_tree.fixed_shape((3, 2, 1, 1))
-    return {
-        "sp-4": draft_model.Drafter(draft()),
-        "sp-8": draft_model.Drafter(draft(), draft_model.Config(8)),
-        "sp-tree": token_tree.Drafter(draft(), shape),
-        "llmcad": llmcad.Drafter(draft()),
-        "llmcad-no-tree": llmcad.Drafter(draft(), llmcad.Config(branch_threshold=1.0)),
-        "llmcad-no-fallback": llmcad.Drafter(draft(), llmcad.Config(adaptive=False)),
-        "llmcad-no-provisional": llmcad.Drafter(draft(), llmcad.Config(provisional=False)),
-        "llmcad-tuned": llmcad.Drafter(draft(), TUNED),
-    }
+def _workload(setup: Setup) -> Workload:
+    layer, rest, small = sizes()
+    return dict(setup.workload) | {"draft": "tiny-draft", "weight_budget_bytes": rest + 2 * layer + small}
 
 
-MODULES = {"sp-4": "draft_model", "sp-8": "draft_model", "sp-tree": "token_tree"}
-NOTES = {
-    "std": "layers read one after the other, nothing beside",
-    "std-pl": "the next layer is read while one computes",
-    "llmcad-no-tree": "one branch",
-    "llmcad-no-fallback": "the threshold stays at its start value",
-    "llmcad-tuned": "for a draft that is rarely sure: branches from 0.05 on, judged below a fixed 0.001",
-    "llmcad-no-provisional": "does not draft while the target's layers are read",
-}
-
-
-@cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    """The target's layers as files, until the process ends."""
-    folder = tempfile.TemporaryDirectory(prefix="frugalfm-layers-")
-    write_layers(target("tiny-target"), Path(folder.name))
-    return folder
-
-
-def _bytes() -> tuple[int, int, int]:
-    """-> of one layer, of everything else, of the draft."""
-    model = target("tiny-target")
-    layer = sum(p.nbytes for p in model.blocks[0].parameters())
-    whole = sum(p.nbytes for p in model.parameters())
-    return layer, whole - layer * len(model.blocks), sum(p.nbytes for p in draft().parameters())
-
-
-def streamed(storage: Storage, ahead: bool = True, with_draft: bool = True) -> StreamedDecoder:
-    """The tiny target under the budget: two layers beside the draft, or all where it stays in memory."""
-    layer, rest, small = _bytes()
-    model = target("tiny-target")
-    layers = 2 if storage.bytes_per_s is not None else len(model.blocks) + 2
-    config = Config(rest + layers * layer + (0 if with_draft else small), ahead, storage.bytes_per_s)
-    return StreamedDecoder(Path(_folder().name), model.config, config)
-
-
-def _workload(storage: Storage) -> Workload:
-    layer, rest, small = _bytes()
-    return dict(SETUP.workload) | {
-        "draft": "tiny-draft",
-        "storage": storage.name,
-        "bytes_per_s": storage.bytes_per_s,
-        "weight_budget_bytes": rest + 2 * layer + small if storage.bytes_per_s else None,
-    }
-
-
-def _throughput_case(storage: Storage) -> Case:
-    names = ["std", "std-pl", *drafters()]
+def _throughput_case() -> Case:
     return Case(
-        id=f"speculative_decoding/llmcad/{storage.name}/decode_throughput",
-        title=f"LLMCad and its parts, target {_words(storage)}",
+        id=f"speculative_decoding/llmcad/{RATE / 1e6:.0f}-mb-per-s/decode_throughput",
+        title=f"LLMCad and its parts, target read at {RATE / 1e6:.0f} MB/s",
         metric="decode_throughput",
-        workload=_workload(storage),
-        implementations=tuple(_contender(name, storage) for name in names),
+        workload=dict(_workload(SETUP)) | {"storage": "files, page cache dropped", "bytes_per_s": RATE},
+        implementations=tuple(_implementation(one) for one in contenders()),
         timed=True,
         amount=float(SETUP.tokens),
-        no_limit="" if storage.bytes_per_s else "the streamed cases have the limit of their rate",
         devices=("cpu",),
     )
 
 
-def _words(storage: Storage) -> str:
-    return "in memory" if storage.bytes_per_s is None else f"read at {storage.bytes_per_s / 1e6:.0f} MB/s"
+def _implementation(one: Contender) -> Implementation:
+    def prepare(_workload: Workload, _device: str) -> Step:
+        return contender_step(one, RATE, SETUP)
 
+    def quality(_workload: Workload, _device: str) -> Quality:
+        return Quality("rouge_l", likeness(one.name, MANY))
 
-def _contender(name: str, storage: Storage) -> Implementation:
-    role: Role = "baseline" if name == "std" else "method" if name.startswith("llmcad") else "peer"
-    module = "layer_stream" if name.startswith("std") else MODULES.get(name, "llmcad")
-    limit = partial(_limit, name) if storage.bytes_per_s else None
     return Implementation(
-        name, role, "kernel", partial(_prepare, name, storage), limit=limit, note=NOTES.get(name, ""), module=module
+        one.name,
+        one.role,
+        "kernel",
+        prepare,
+        quality=quality if one.rule or one.shards else None,
+        limit=partial(_limit, one),
+        note=one.note,
+        module=one.module,
     )
 
 
-def _prepare(name: str, storage: Storage, _workload: Workload, _device: str) -> Step:
-    if name.startswith("std"):
-        return plain_step(streamed(storage, ahead=name == "std-pl", with_draft=False), SETUP)
-    model, drafter = streamed(storage), drafters()[name]
+def contender_step(one: Contender, bytes_per_s: float | None, setup: Setup) -> Step:
+    """Decode from every prompt once, layers read at a rate."""
+    model = streamed(one, bytes_per_s)
+    if one.make is None:
+        return plain_step(model, setup)
+    drafter = one.make()
     model.idle = getattr(drafter, "meanwhile", None)
-    return speculative_step(model, drafter, SETUP)
+    return speculative_step(model, drafter, setup, rule=one.rule)
 
 
-def _limit(name: str, workload: Workload, _: Ceilings) -> Limit:
+def _limit(one: Contender, workload: Workload, _: Ceilings) -> Limit:
     """Tokens of a pass over the seconds of its bytes, if nothing else cost anything."""
-    layer, _rest, _small = _bytes()
-    layers = len(target("tiny-target").blocks) - (1 if name == "std" else 0)
-    rate = float(workload["bytes_per_s"] or 0)
-    per_pass = _tokens(name, SETUP)
-    return Limit(per_pass * rate / (layers * layer), f"{per_pass:.2f} tokens a pass / seconds to read {layers} layers")
+    rate, per_pass = float(workload["bytes_per_s"] or 0), tokens_per_pass(results(one.name, SETUP))
+    read = bytes_a_pass(one)
+    return Limit(per_pass * rate / read, f"{per_pass:.2f} tokens a pass / seconds to read {read / 1e6:.2f} MB")
+
+
+def bytes_a_pass(one: Contender) -> int:
+    """What has to be read in each: the layers that do not stay."""
+    model = streamed(one, None)
+    return sum(size for layer, size in enumerate(model.store.held) if layer not in model.resident)
 
 
 @cache
-def _tokens(name: str, setup: Setup) -> float:
-    """Tokens a pass, in memory. How many provisional guesses fit into a pass depends on its time, so LLMCad's limit
-    is that of as many as it may make."""
-    if name.startswith("std"):
-        return 1.0
-    drafter = drafters()[name]
-    return tokens_per_pass(run(_Patient(drafter), drafter, setup))
+def _log(one: Contender) -> Log:
+    """What a run from a cold start reads and holds; the prompt's pass is not counted."""
+    model = streamed(one, None)
+    drafter = one.make() if one.make else Nothing()
+    run(model, drafter, SETUP, rule=one.rule)
+    first = Log(model.log.passes, model.log.bytes_read)
+    run(model, drafter, SETUP, rule=one.rule)
+    log = model.log
+    return Log(log.passes - first.passes, log.bytes_read - first.bytes_read, 0.0, log.peak_bytes)
 
 
-class _Patient:
-    """The target in memory, whose every pass leaves time for all provisional guesses."""
-
-    def __init__(self, drafter: Drafter) -> None:
-        model = target("tiny-target")
-        self.head, self.new_cache, self.inner = model.head, model.new_cache, model
-        self.meanwhile = getattr(drafter, "meanwhile", lambda: False)
-
-    def hidden_states(self, *arguments: Any) -> torch.Tensor:
-        while self.meanwhile():
-            pass
-        return self.inner.hidden_states(*arguments)
+def _bytes_a_token(one: Contender) -> float:
+    return _log(one).bytes_read / SETUP.tokens
 
 
-def _tokens_case() -> Case:
-    def value(name: str, _workload: Workload, _device: str) -> Step:
-        return lambda: _tokens(name, MANY)
+def _peak(one: Contender) -> float:
+    return _log(one).peak_bytes
 
+
+def _value_case(metric: str, title: str, value: Callable[[Contender], float], setup: Setup = MANY) -> Case:
+    def prepare(one: Contender, _workload: Workload, _device: str) -> Step:
+        return lambda: float(value(one))
+
+    ways = [
+        Implementation(
+            one.name,
+            "baseline" if one.name == "std" else "method",
+            "packed" if metric in ("bytes_moved", "peak_memory") else "kernel",
+            partial(prepare, one),
+            quality=partial(_quality, one) if one.rule or one.shards else None,
+            note=one.note,
+            module=one.module,
+        )
+        for one in contenders()
+    ]
     return Case(
-        id="speculative_decoding/llmcad/tokens_per_target_step",
-        title="Tokens a pass of the target, where each pass leaves time for every provisional guess",
-        metric="tokens_per_target_step",
-        workload=dict(MANY.workload) | {"draft": "tiny-draft"},
-        implementations=tuple(
-            Implementation(
-                name,
-                "baseline" if name == "std" else "method",
-                "kernel",
-                partial(value, name),
-                module="layer_stream" if name == "std" else MODULES.get(name, "llmcad"),
-            )
-            for name in ["std", *drafters()]
-        ),
+        id=f"speculative_decoding/llmcad/{metric}",
+        title=title,
+        metric=metric,
+        workload=_workload(setup),
+        implementations=tuple(ways),
         timed=False,
         no_limit="a property of models and text, not of the machine",
         devices=("cpu",),
     )
 
 
+def _quality(one: Contender, _workload: Workload, _device: str) -> Quality:
+    return Quality("rouge_l", likeness(one.name, MANY))
+
+
 def _step_case() -> Case:
-    """What one pass costs: the ratio r of a target's pass to a draft's step, on which everything here depends."""
-    ways = [Implementation("draft-step", "baseline", "kernel", _draft_step)]
-    ways += [
-        Implementation(f"target-{one.name}", "method", "kernel", partial(_target_step, one), module="layer_stream")
-        for one in STORAGES
+    """What one pass costs: r is the target's over the draft's."""
+
+    def streamed_step(_workload: Workload, _device: str) -> Step:
+        return contender_step(contenders()[1], RATE, _ONE)
+
+    rate = f"target-{RATE / 1e6:.0f}-mb-per-s"
+    ways = [
+        Implementation("draft-step", "baseline", "kernel", lambda *_: plain_step(draft(), _ONE)),
+        Implementation("target-memory", "method", "kernel", lambda *_: plain_step(target("tiny-target"), _ONE)),
+        Implementation(rate, "method", "kernel", streamed_step, module="layer_stream"),
     ]
     return Case(
         id="speculative_decoding/llmcad/passes/step_time",
-        title="One token through the draft, and through the target at every storage",
+        title="One token through the draft, and through the target in memory and read from files",
         metric="step_time",
         workload={"model": "tiny-target", "draft": "tiny-draft", "cached_tokens": 63, "batch": 1, "dtype": "float32"},
         implementations=tuple(ways),
         timed=True,
-        no_limit="the streamed cases have the limit of their rate",
+        no_limit="the streamed case has the limit of its rate",
         devices=("cpu",),
     )
 
 
-def _draft_step(_workload: Workload, _device: str) -> Step:
-    return plain_step(draft(), Setup("tiny-target", "free", tokens=1))
-
-
-def _target_step(storage: Storage, _workload: Workload, _device: str) -> Step:
-    return plain_step(streamed(storage, with_draft=True), Setup("tiny-target", "free", tokens=1))
+_ONE = Setup("tiny-target", "free", tokens=1)

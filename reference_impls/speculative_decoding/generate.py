@@ -21,7 +21,7 @@ from reference_impls.models import generate as plain
 from reference_impls.models.cache import Cache
 from reference_impls.speculative_decoding import Context, Drafter, Judged, Session
 from reference_impls.speculative_decoding.tree import Tree, prune
-from reference_impls.speculative_decoding.verify import Verdict, verify, verify_greedy
+from reference_impls.speculative_decoding.verify import Rule, Verdict, verify, verify_greedy
 
 
 class Movable(Cache, Protocol):
@@ -109,12 +109,14 @@ def generate(
     stop_token: int | None = None,
     max_nodes: int = 64,
     prefilled: "Prefilled | None" = None,
+    rule: Rule | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Result:
     """Go on from the prompts for `new_tokens` tokens each, or until `stop_token`.
 
     prompts: (seq,) each, not empty; max_nodes: room kept for one draft; generator: on the target's device;
-    prefilled: what `prefill` made of the same prompts, with room for new_tokens + max_nodes.
+    prefilled: what `prefill` made of the same prompts, with room for new_tokens + max_nodes;
+    rule: judges guesses in place of the exact one; what it commits may not be the target's own text.
     Raises ValueError for an empty prompt, a drafter of another vocabulary, or a draft of more than max_nodes.
     """
     if any(len(prompt) == 0 for prompt in prompts):
@@ -135,7 +137,7 @@ def generate(
         if (most := max(len(tree.parents) for tree in trees)) > max_nodes:
             raise ValueError(f"a draft has {most} nodes, max_nodes is {max_nodes}; raise it or draft less")
         drafted = clock()
-        passed = judge(target, cache, trees, [len(row.tokens) - 1 for row in rows], config, generator)
+        passed = judge(target, cache, trees, [len(row.tokens) - 1 for row in rows], config, generator, rule)
         times = (drafted - start, clock() - drafted)
         for at, (row, tree) in enumerate(zip(rows, trees, strict=True)):
             if not done[at]:
@@ -220,6 +222,7 @@ def judge(
     lengths: Sequence[int],
     config: plain.Config,
     generator: torch.Generator | None = None,
+    rule: Rule | None = None,
 ) -> Passed:
     """One pass of the target over a tree a row. What is accepted stays in the cache, from slot lengths[row] on.
 
@@ -232,7 +235,9 @@ def judge(
     logits = target.head(states)
     choices = logits.argmax(-1).cpu()
     verdicts = [
-        verify_greedy(tree, choices[row])
+        rule(tree, logits[row, : len(tree.parents)])
+        if rule is not None
+        else verify_greedy(tree, choices[row])
         if config.temperature == 0
         else verify(tree, plain.next_token_probs(logits[row, : len(tree.parents)], config), generator)
         for row, tree in enumerate(trees)

@@ -11,6 +11,7 @@ Cost: one pass over the vocabulary for every guess looked at.
 Checked against: direct sampling from the target, by chi-square; enumeration of all outcomes on a small vocabulary.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,11 @@ class Verdict:
 
     path: list[int]
     token: int
+
+
+Rule = Callable[[Tree, Tensor], Verdict]
+"""A verdict on a tree from the target's scores after each node: (nodes, vocab). Another rule than this module's may be
+lossy."""
 
 
 def verify_greedy(tree: Tree, choices: Tensor) -> Verdict:

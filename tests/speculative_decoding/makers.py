@@ -12,6 +12,7 @@ from reference_impls.models import generate as plain
 from reference_impls.models.decoder import Decoder
 from reference_impls.speculative_decoding import (
     Drafter,
+    bild,
     draft_model,
     eagle,
     llmcad,
@@ -26,6 +27,7 @@ from reference_impls.speculative_decoding import (
 from tests.speculative_decoding.conftest import near, some_tokens
 
 MAKERS: dict[str, Callable[[Decoder, torch.Tensor], Drafter]] = {
+    "bild": lambda target, prompt: bild.Drafter(near(target, 0.1), bild.Config(fallback=0.3)),
     "draft_model": lambda target, prompt: draft_model.Drafter(near(target, 0.1)),
     "eagle": lambda target, prompt: eagle.Drafter(target, block(target), eagle.tree((2, 2, 1))),
     "llmcad": lambda target, prompt: llmcad.Drafter(near(target, 0.1)),

@@ -1,7 +1,5 @@
 """The family's cases hold together: every method is in one, arms make the same tokens, budgets are equal."""
 
-from time import perf_counter
-
 import pytest
 import torch
 
@@ -10,7 +8,7 @@ pytest.importorskip("tokenizers")
 from reference_impls.measurement.case import Ceilings
 from reference_impls.models import generate as plain
 from reference_impls.models import tiny
-from reference_impls.speculative_decoding import bench, bench_formula, bench_setups, bench_streamed, draft_model
+from reference_impls.speculative_decoding import bench, bench_contenders, bench_formula, bench_setups, draft_model
 from reference_impls.speculative_decoding.bench_setups import Setup, prompts, run, target
 from reference_impls.speculative_decoding.generate import Result, Round
 from scripts.bench.runner import Budget, run_case
@@ -35,7 +33,7 @@ def test_ids_metrics_and_modules():
     assert len(CASES) == len(bench.cases())
     assert all(case.id.rpartition("/")[2] == case.metric and case.metric in METRICS for case in CASES.values())
     named = {one.module for case in CASES.values() for one in case.implementations} - {None}
-    assert named <= set(modules()) | {"generate", "layer_stream"}
+    assert named <= set(modules()) | {"generate", "layer_stream", "sti"}
     assert set(modules()) - {"oracle"} <= named  # the oracle is no method
 
 
@@ -69,39 +67,8 @@ def test_values_by_hand():
 
 def test_the_retrieval_store_holds_no_prompt():
     text = " ".join(map(str, bench_setups.store("tiny-target")))
-    for prompt in prompts(bench_streamed.MANY):
+    for prompt in prompts(bench_contenders.MANY):
         assert " ".join(map(str, prompt.tolist())) not in text
-
-
-def test_contenders_of_a_streamed_case_share_one_budget():
-    storage = bench_streamed.STORAGES[1]
-    layer, rest, small = bench_streamed._bytes()
-    alone, ahead = (bench_streamed.streamed(storage, ahead=ahead, with_draft=False) for ahead in (False, True))
-    speculative = bench_streamed.streamed(storage)
-    budget = bench_streamed._workload(storage)["weight_budget_bytes"]
-    assert alone.stream.budget_bytes == ahead.stream.budget_bytes == budget
-    assert speculative.stream.budget_bytes + small == budget
-    assert (len(alone.resident), len(ahead.resident), len(speculative.resident)) == (1, 0, 0)
-    assert rest + layer * 6 == sum(p.nbytes for p in target("tiny-target").parameters())
-    assert len(bench_streamed.streamed(bench_streamed.STORAGES[0]).resident) == 6
-
-
-def test_limits_of_a_streamed_case_are_never_passed():
-    """Not a matter of speed: the rate is enforced, so no contender may make more tokens than it allows."""
-    case = CASES["speculative_decoding/llmcad/400-mb-per-s/decode_throughput"]
-    for one in case.implementations:
-        if one.name in ("std", "sp-tree"):
-            step = one.prepare(case.workload, "cpu")
-            start = perf_counter()
-            step()
-            assert case.amount / (perf_counter() - start) <= one.limit(case.workload, Ceilings()).value
-
-
-def test_the_tokens_of_the_parts():
-    found = {name: bench_streamed._tokens(name, bench_streamed.SETUP) for name in ("std", "sp-4", "sp-8", "llmcad")}
-    assert found["std"] == 1
-    assert found["sp-8"] >= found["sp-4"] > 1
-    assert found["llmcad"] >= bench_streamed._tokens("llmcad-no-provisional", bench_streamed.SETUP)
 
 
 def test_a_case_of_values_runs():

@@ -10,7 +10,7 @@ pytest.importorskip("tokenizers")
 from reference_impls.measurement.case import Ceilings, NotInstalledError
 from reference_impls.models import generate as plain
 from reference_impls.models import smollm2, tiny
-from reference_impls.speculative_decoding import bench, bench_formula, bench_setups, bench_streamed, llmcad
+from reference_impls.speculative_decoding import bench, bench_formula, bench_setups
 from reference_impls.speculative_decoding.bench_setups import Setup, prompts, ready, run, speculative_step, target
 from scripts.bench.runner import Budget, run_case
 
@@ -102,32 +102,6 @@ def test_limits_are_tokens_a_pass_times_what_plain_decoding_could_reach():
     )
     assert limits["token-tree"] == pytest.approx(tree * 1e9 / moved)
     assert all(one.limit(case.workload, Ceilings()) is None for one in case.implementations if one.limit)
-
-
-def test_streaming_limits_follow_from_rate_and_layers():
-    layer, _, _ = bench_streamed._bytes()
-    workload = bench_streamed._workload(bench_streamed.STORAGES[2])
-    std, ahead = (bench_streamed._limit(name, workload, Ceilings()).value for name in ("std", "std-pl"))
-    assert std == pytest.approx(1.3e8 / (5 * layer))  # one layer stays, since nothing is read ahead
-    assert ahead == pytest.approx(1.3e8 / (6 * layer))
-
-
-def test_parts_removed_are_really_removed():
-    built = bench_streamed.drafters()
-    whole = llmcad.Config()
-    differing = {
-        name: {field for field in vars(whole) if getattr(drafter.config, field) != getattr(whole, field)}
-        for name, drafter in built.items()
-        if name.startswith("llmcad")
-    }
-    assert differing["llmcad"] == set()
-    assert differing["llmcad-no-tree"] == {"branch_threshold"}
-    assert differing["llmcad-no-fallback"] == {"adaptive"}
-    assert differing["llmcad-no-provisional"] == {"provisional"}
-    prompt = [prompts(SMALL)[0]]
-    for name, drafter in built.items():
-        made = [one.tokens[0] for one in run(bench_streamed._Patient(drafter), drafter, SMALL)]
-        assert made[0] == plain.generate(target("tiny-target"), prompt[0][None], 5)[0].tolist(), name
 
 
 def test_a_pass_of_the_verification_case_scores_all_its_tokens():

@@ -9,7 +9,8 @@ from reference_impls.models import generate as plain
 from reference_impls.models.decoder import Config as Shape
 from reference_impls.speculative_decoding import draft_model
 from reference_impls.speculative_decoding.generate import generate
-from reference_impls.speculative_decoding.layer_stream import Config, StreamedDecoder, write_layers
+from reference_impls.speculative_decoding.layer_store import HostStore, write_layers
+from reference_impls.speculative_decoding.layer_stream import Config, StreamedDecoder
 from tests.models.conftest import lively
 from tests.speculative_decoding.conftest import near, prompts, some_tokens
 
@@ -69,3 +70,24 @@ def test_idle_is_called_only_while_waiting(folder):
     streamed.idle = lambda: bool(calls.append(1)) or len(calls) < 3
     streamed.hidden_states(some_tokens(1, 3, vocab=32))
     assert len(calls) >= 3
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("resident", [0, 1, 2, 5])
+def test_layers_from_the_hosts_memory(ahead, resident):
+    """The store of a GPU, on the CPU: two buffers used in turn never mix layers up."""
+    model = lively(SHAPE)
+    budget = REST + (resident + (2 if ahead else 1)) * LAYER
+    streamed = StreamedDecoder(HostStore(model, "cpu"), SHAPE, Config(budget, ahead))
+    tokens = some_tokens(2, 9, vocab=32)
+    for _ in range(3):
+        assert torch.allclose(streamed.hidden_states(tokens), model.hidden_states(tokens), atol=1e-12)
+    assert streamed.log.bytes_read == 3 * (5 - resident) * LAYER
+    assert streamed.log.peak_bytes <= budget
+
+
+def test_a_pass_that_would_exceed_the_budget_ends(folder):
+    streamed = StreamedDecoder(folder, SHAPE, Config(REST + 3 * LAYER))
+    streamed.resident[1] = streamed.resident[0]  # somebody keeps more than was agreed
+    with pytest.raises(MemoryError, match="budget"):
+        streamed.hidden_states(some_tokens(1, 3, vocab=32))
