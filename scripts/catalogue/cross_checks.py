@@ -5,13 +5,14 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, combinations
-from posixpath import dirname, join, normpath
+from posixpath import basename, dirname, join, normpath
 
+from scripts.catalogue.drawing import Image, images, without_images
 from scripts.catalogue.load import Catalogue, Entry, Page
 from scripts.catalogue.model import Claim, Run, Trial
 from scripts.catalogue.problems import Problem
 from scripts.catalogue.result_checks import check_results
-from scripts.catalogue.text_rules import SLUG, check_url
+from scripts.catalogue.text_rules import SLUG, check_line, check_url
 from scripts.catalogue.vocabulary import AREAS
 
 SIMILAR = 0.8
@@ -37,6 +38,7 @@ def cross_check(catalogue: Catalogue) -> Iterator[Problem]:
     yield from _similar_titles(catalogue)
     for page in catalogue.pages.values():
         yield from _check_page(page, catalogue)
+    yield from _check_drawings(catalogue)
     yield from check_results(catalogue.root, catalogue.runs)
 
 
@@ -213,8 +215,40 @@ def _outside_code(line: str) -> str:
     return re.sub(r"`[^`]*`", lambda code: " " * len(code.group()), line)
 
 
+def _check_drawings(catalogue: Catalogue) -> Iterator[Problem]:
+    """Each image of a page is a drawing that lies beside it, and each drawing is shown once."""
+    shown: set[str] = set()
+    for page in catalogue.pages.values():
+        for image in images(page.body):
+            file = f"{dirname(page.file)}/{image.name}"
+            found = _image_problem(image, file, catalogue)
+            if not found and file in shown:
+                found = f"{file} is shown twice", "show it once, or copy it under another name"
+            if found:
+                yield Problem(page.file, page.body_line + image.line, image.start + 1, "", *found)
+            shown.add(file)
+    for file in sorted(set(catalogue.drawings) - shown):
+        hint = f"write ![caption]({basename(file)}) on a line of a page in {dirname(file)}/, or delete the file"
+        yield Problem(file, 1, 1, "", "is shown on no page", hint)
+
+
+def _image_problem(image: Image, file: str, catalogue: Catalogue) -> tuple[str, str] | None:
+    """What is wrong with an image of a page, and the hint."""
+    if not re.fullmatch(rf"{SLUG}\.svg", image.name):
+        hint = "write ![caption](name.svg) and put the file beside the page; the name is words joined by hyphens"
+        return f'the image "{image.markup[:80]}" is no drawing beside the page', hint
+    if not image.is_alone:
+        return "an image stands among other words", "give it a line of its own, from the line's first column"
+    try:
+        check_line(image.caption)
+    except ValueError as error:
+        message, _, hint = str(error).partition("; ")
+        return f"the caption {message}", hint
+    return None if file in catalogue.drawings else (f"there is no file {file}", "draw it, or delete the line")
+
+
 def _check_links(page: Page, catalogue: Catalogue) -> Iterator[Problem]:
-    for match in _LINK.finditer(page.body):
+    for match in _LINK.finditer(without_images(page.body)):
         target = match.group(1) if match.group(1) is not None else match.group(2)
         if found := _link_problem(target, page, catalogue):
             start = page.body.rfind("\n", 0, match.start()) + 1

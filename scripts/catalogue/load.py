@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from scripts.catalogue.drawing import Drawing, read_drawing
 from scripts.catalogue.explain import problems_of
 from scripts.catalogue.files import write_atomically
 from scripts.catalogue.model import Paper, Record, Run, Technique
@@ -56,6 +57,8 @@ class Catalogue:
     entries: dict[str, Entry] = field(default_factory=dict)
     pages: dict[str, Page] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
+    drawings: dict[str, Drawing | None] = field(default_factory=dict)
+    """SVG files beside the pages by path in the checkout; None where something is wrong with one."""
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -68,7 +71,10 @@ def load_catalogue(root: Path, *, use_cache: bool = True) -> Catalogue:
         key = PurePosixPath(file).stem
         if paper and reader.is_free(key, file, catalogue.entries.get(key)):
             catalogue.entries[key] = Entry(key, file, paper)
-    for file in reader.files("techniques", ".md"):
+    for file in reader.files("techniques", ".md", ".svg"):
+        if file.endswith(".svg"):
+            catalogue.drawings[file] = reader.read_drawing(file)
+            continue
         page = reader.read_page(file)
         if page and reader.is_free(page.slug, file, catalogue.pages.get(page.slug)):
             catalogue.pages[page.slug] = page
@@ -111,17 +117,18 @@ class _Reader:
         self.known = self._load_cache()
         self.used: dict[str, str] = {}
 
-    def files(self, folder: str, suffix: str) -> Iterator[str]:
+    def files(self, folder: str, *suffixes: str) -> Iterator[str]:
         """The files of one kind; what a contributor would wrongly believe to be read is reported."""
         if not (self.root / folder).is_dir():
             return
         for name, item in _walk(self.root / folder, folder):
             if item.is_symlink():  # a link in a stranger's pull request could point anywhere
                 self._complain(name, "is a symbolic link", "put the file itself here")
-            elif name.endswith(suffix):
+            elif name.endswith(suffixes):
                 yield name
-            elif folder == "entries" and not item.name.startswith(".") and name not in _BESIDE_ENTRIES:
-                self._complain(name, f"is not read: only names ending in {suffix} are", f"rename it to end in {suffix}")
+            elif folder != "results" and not item.name.startswith(".") and name not in _BESIDE_ENTRIES:
+                wanted = " or ".join(suffixes)
+                self._complain(name, f"is not read: only names ending in {wanted} are", f"rename it to end in {wanted}")
 
     def is_free(self, key: str, file: str, twin: Entry | Page | None) -> bool:
         """Whether no other file has the key; reports it if one has."""
@@ -155,6 +162,14 @@ class _Reader:
         slug = slug_of(PurePosixPath(file).relative_to("techniques"))
         body_line = text.count("\n", 0, end + 1 + len(_FENCE)) + 1
         return Page(slug, file, technique, body, body_line) if technique else None
+
+    def read_drawing(self, file: str) -> Drawing | None:
+        content = self._content(file)
+        if content is None:
+            return None
+        drawing, problems = read_drawing(file, content)
+        self.problems.extend(problems)
+        return drawing
 
     def read_run(self, file: str) -> Run | None:
         content = self._content(file)

@@ -1,14 +1,17 @@
 """Write what the site generator reads: Markdown with front matter, assets, and its configuration with navigation."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from scripts.catalogue.drawing import Drawing
 from scripts.catalogue.files import write_atomically
 from scripts.catalogue.load import Catalogue, Page
 from scripts.website.errors import MissingLibrary
+from scripts.website.idea import with_figures
 from scripts.website.output import Output
 from scripts.website.settings import Settings
 from scripts.website.views import TechniqueView
@@ -50,8 +53,9 @@ def write_sources(catalogue: Catalogue, tree: list[TechniqueView], settings: Set
     docs.copy_tree(site / "assets", "assets/")
     for source, target in LIBRARIES.items():
         docs.copy(_library(settings.root / "node_modules" / source), target)
+    drawings = {file: drawing for file, drawing in catalogue.drawings.items() if drawing}
     for page in catalogue.pages.values():
-        docs.write(page.file, _technique_markdown(page))
+        docs.write(page.file, _technique_markdown(page, drawings))
     shell = _front({"title": "shell", "template": "shell.html", "hide": ["navigation", "toc"]})
     for name in (SHELL, *(f"{folder}/index" for folder in OVERVIEWS)):
         docs.write(f"{name}.md", shell)
@@ -67,10 +71,10 @@ def _library(source: Path) -> Path:
     return source
 
 
-def _technique_markdown(page: Page) -> str:
+def _technique_markdown(page: Page, drawings: Mapping[str, Drawing]) -> str:
     technique = page.technique
     fields = {"title": technique.title, "description": technique.summary, "template": "technique.html"}
-    return _front(fields) + "\n" + page.body
+    return _front(fields) + "\n" + with_figures(page, drawings)
 
 
 def _front(fields: dict[str, Any]) -> str:

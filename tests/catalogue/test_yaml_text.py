@@ -108,7 +108,7 @@ def test_every_spot_is_where_its_scalar_begins(data):
             value = value[part]
         written = lines[spot.line - 1][spot.column - 1 :]
         if spot.raw and "\n" not in spot.raw:
-            assert written.lstrip("'\"").startswith(spot.raw[:1]) or written[:1] == '"'
+            assert written.lstrip("'\"").startswith(spot.raw[:1].strip("'\"")) or written[:1] == '"'
         elif isinstance(value, list | dict) and not value:
             assert written[:2] in ("[]", "{}")
 

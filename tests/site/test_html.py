@@ -10,7 +10,8 @@ import pytest
 from tests.site.conftest import ROOT, Site, unavailable
 
 PAGES = (
-    "", "techniques/algorithms/model-compression/quantization/", "papers/superflow/", "papers/gptq/",
+    "", "techniques/algorithms/model-compression/quantization/",
+    "techniques/algorithms/model-compression/quantization/weight-only/", "papers/superflow/", "papers/gptq/",
     "years/2024/", "papers/", "about/", "planner/", "ledger/", "coverage/",
 )  # fmt: skip
 
