@@ -1,3 +1,10 @@
 """Settings of these tests."""
 
+import os
+
+import torch
+
 from tests.models.conftest import one_thread  # noqa: F401
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when kernels are imported

@@ -1,0 +1,133 @@
+"""Reading through a table against gathering, for numbers and codes; the kernel on a GPU or under the interpreter."""
+
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from reference_impls.attention import paged_decode
+from reference_impls.attention.paged_decode import Blocks, CodeBlocks, Rows, decode, decode_part, obstacle, open_codes
+from reference_impls.kv_cache import kivi, paged
+from reference_impls.kv_cache.compose import compose
+from reference_impls.kv_cache.shape import CacheShape
+from tests.attention.cases import made, naive
+from tests.models.conftest import seeded
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1e-2}  # the inputs' own rounding
+# Triton 3.9's interpreter multiplies tiles of bfloat16 wrongly.
+DTYPES = list(TOLERANCE) if DEVICE == "cuda" else [torch.float32, torch.float16]
+LENGTHS = [70, 1, 129]
+
+
+def scattered(lengths, tokens_per_block, kv_heads=2, head_dim=16, dtype=torch.float64):
+    """Sequences whose blocks lie in random order among others. -> blocks, rows, keys and values of each sequence"""
+    generator = seeded(4)
+    counts = [-(-length // tokens_per_block) for length in lengths]
+    total = sum(counts) + 5
+    shape = (total, 3, 2, tokens_per_block, kv_heads, head_dim)  # as in the pool: of three layers, the second is used
+    storage = torch.randn(shape, generator=generator, dtype=torch.float64).to(DEVICE, dtype)
+    free = torch.randperm(total, generator=generator).tolist()
+    table = torch.zeros(len(lengths), max(counts), dtype=torch.long)
+    for row, count in enumerate(counts):
+        table[row, :count] = torch.tensor([free.pop() for _ in range(count)])
+    blocks = Blocks(storage[:, 1, 0], storage[:, 1, 1])
+    plain = [
+        [part[table[row, :count]].flatten(0, 1)[:length].transpose(0, 1) for part in (blocks.keys, blocks.values)]
+        for row, (count, length) in enumerate(zip(counts, lengths, strict=True))
+    ]
+    return blocks, Rows(table.to(DEVICE), torch.tensor(lengths).to(DEVICE)), plain
+
+
+def queries_of(batch, heads=6, head_dim=16, dtype=torch.float64):
+    return torch.randn(batch, heads, 1, head_dim, generator=seeded(6), dtype=torch.float64).to(DEVICE, dtype)
+
+
+def relative(got, expected):
+    return float((got.double() - expected.double()).norm() / expected.double().norm())
+
+
+@pytest.mark.parametrize("tokens_per_block", [1, 7, 16])
+def test_the_table_gives_what_each_sequence_alone_would(tokens_per_block):
+    blocks, rows, plain = scattered(LENGTHS, tokens_per_block)
+    queries = queries_of(3)
+    got = decode(queries, blocks, rows, kernel=False)
+    for row, (keys, values) in enumerate(plain):
+        alone = naive(queries[row : row + 1].cpu(), keys[None].cpu(), values[None].cpu())
+        assert torch.allclose(got[row : row + 1].cpu(), alone, atol=1e-12)
+
+
+@needs_triton
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("heads, kv_heads, head_dim", [(6, 2, 16), (9, 3, 64), (4, 4, 20), (8, 1, 32)])
+def test_the_kernel_over_numbers_equals_the_oracle(heads, kv_heads, head_dim, dtype):
+    blocks, rows, _ = scattered(LENGTHS, 16, kv_heads, head_dim, dtype)
+    queries = queries_of(3, heads, head_dim, dtype)
+    assert obstacle(blocks) is None
+    wide = Blocks(blocks.keys.double(), blocks.values.double())
+    expected = paged_decode.reference(queries.double(), wide, rows)
+    got = decode_part(queries, blocks, rows, kernel=True)
+    assert relative(got.mixed, expected.mixed) < TOLERANCE[dtype]
+    assert torch.allclose(got.log_total.double(), expected.log_total, atol=5 * TOLERANCE[dtype])
+
+
+def coded(bits, group=16, head_dim=32, tokens=70):
+    """What a layer of a paged cache of codes holds. -> blocks, rows, the newest tokens, all keys and values as read"""
+    shape = CacheShape(1, 2, 2, head_dim, 128)
+    cache = compose(shape, ("kivi", kivi.Config(bits, group, 5)), ("paged", paged.Config(group, 32)))
+    _, keys, values = made(1, tokens, kv_heads=2, head_dim=head_dim, dtype=torch.float32)
+    for start in range(0, tokens, 23):
+        whole = cache.append(0, keys[:, :, start : start + 23], values[:, :, start : start + 23])
+    none = keys[:, :, :0]
+    whole = cache.append(0, none, none)
+    table = torch.tensor([row.blocks for row in cache.place.tables[0]])
+    lengths = torch.tensor([row.length for row in cache.place.tables[0]])
+    blocks = CodeBlocks(*(part.to(DEVICE) for part in cache.place.storage), bits)
+    newest = tuple(part.to(DEVICE) for part in cache._tails[0])
+    return blocks, Rows(table.to(DEVICE), lengths.to(DEVICE)), newest, whole
+
+
+@pytest.mark.parametrize("kernel", [False, pytest.param(True, marks=needs_triton)])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_codes_and_newest_tokens_equal_the_cache_that_reads_them_out(bits, kernel):
+    blocks, rows, newest, (keys, values) = coded(bits)
+    queries = queries_of(2, 6, 32, torch.float32)
+    expected = naive(queries.double().cpu(), keys.double(), values.double())
+    got = decode(queries, blocks, rows, newest, kernel)
+    assert newest[0].shape[2] in range(5, 21)
+    assert relative(got.cpu(), expected) < 5e-6
+
+
+@needs_triton
+def test_half_precision_queries_over_codes():
+    blocks, rows, newest, (keys, values) = coded(4)
+    queries = queries_of(2, 6, 32, torch.float16)
+    halves = tuple(part.half() for part in newest)
+    got = decode(queries, blocks, rows, halves, kernel=True)
+    assert got.dtype == torch.float16
+    assert relative(got.cpu(), naive(queries.double().cpu(), keys.double(), values.double())) < 5e-3
+
+
+def test_opened_codes_are_numbers_in_the_order_of_blocks():
+    blocks, rows, _, (keys, _) = coded(8)
+    plain = open_codes(blocks)
+    assert plain.keys.shape == plain.values.shape == (32, 16, 2, 32)
+    first = plain.keys[rows.table[1, 0]].transpose(0, 1)
+    assert torch.allclose(first.cpu(), keys[1, :, :16], atol=1e-6)
+
+
+def test_blocks_the_kernel_cannot_serve_are_refused_with_the_reason(monkeypatch):
+    blocks, rows, _ = scattered([5], 4)
+    turned = Blocks(blocks.keys.transpose(2, 3), blocks.values.transpose(2, 3))
+    if find_spec("triton") is None:
+        assert "pip install triton" in obstacle(blocks)
+    else:
+        assert "lie together" in obstacle(turned)
+        odd, *_ = coded(8, group=12, head_dim=24)
+        assert "16, 32, ... tokens, got 12" in obstacle(odd)
+        if DEVICE == "cpu":
+            monkeypatch.delenv("TRITON_INTERPRET")
+            assert "needs a CUDA GPU" in obstacle(blocks)
+    with pytest.raises(ValueError, match="the kernel"):
+        decode_part(queries_of(1), turned, rows, kernel=True)
