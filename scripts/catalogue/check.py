@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from scripts.catalogue.addresses import check_addresses
 from scripts.catalogue.cross_checks import cross_check
 from scripts.catalogue.load import Catalogue, load_catalogue
 from scripts.catalogue.problems import Problem
@@ -19,7 +20,8 @@ def check(root: Path, paths: Sequence[str] = (), *, use_cache: bool = True) -> t
     `paths` (files or folders relative to the checkout) narrow what is reported, not what is compared.
     """
     catalogue = load_catalogue(root, use_cache=use_cache)
-    problems = catalogue.problems + [_located(found, root) for found in cross_check(catalogue)]
+    found_together = (*cross_check(catalogue), *check_addresses(catalogue))
+    problems = catalogue.problems + [_located(found, root) for found in found_together]
     wanted = [posixpath.normpath(os.path.relpath(root / path, root).replace(os.sep, "/")) for path in paths]
     return catalogue, sorted(set(_within(problems, wanted)))
 

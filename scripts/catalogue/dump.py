@@ -14,7 +14,7 @@ from scripts.catalogue.model import Paper
 SCHEMA_LINE = "# yaml-language-server: $schema=../schema.json\n"
 _WIDTH = 110
 _PLAIN = re.compile(r"[A-Za-z][\w .()'/+*=;–—-]*[\w.)'*]|[A-Za-z]")
-_PLAIN_URL = re.compile(r"https?://[\w./%~?=&+@:-]*[\w/]|10\.\d{4,9}/[\w./()-]*[\w)]")
+_PLAIN_URL = re.compile(r"https?://[\w./%~=&+@:-]*[\w/]|10\.\d{4,9}/[\w./()-]*[\w)]")
 # Words that YAML 1.1 readers (editors, other tools) take for booleans or nulls.
 _TAKEN = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 

@@ -16,7 +16,7 @@ MAX_BYTES = 256 * 1024
 MAX_DEPTH = 8
 MAX_NODES = 20_000
 # libyaml's parser where PyYAML was built with it, else the pure one: same events, ten times slower.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,29})")
 _FLOAT = re.compile(r"[-+]?([0-9]{1,30}\.[0-9]{0,30}|\.[0-9]{1,30}|[0-9]{1,30}(\.[0-9]{0,30})?[eE][-+]?[0-9]{1,3})")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -102,7 +102,7 @@ def _build(text: str, with_spots: bool) -> Document:
     stack: list[tuple[Any, Path, list[str]]] = []
     nodes = documents = 0
     event: Any
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(text, Loader=LOADER):
         kind = type(event)
         if kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
             stack.pop()

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from scripts.bibliography import export
+from scripts.catalogue.addresses import paper_href, technique_href
 from scripts.catalogue.load import Entry
 from scripts.catalogue.model import Claim, Paper, Technique, as_number
 from scripts.catalogue.vocabulary import METRICS
@@ -12,7 +13,7 @@ from scripts.website.derive import Derived, effective_saves
 from scripts.website.ledger import COLUMNS, Ledger, ledger_items
 from scripts.website.settings import Settings
 from scripts.website.verdicts import KINDS
-from scripts.website.views import Views, claim_view, paper_href, technique_href
+from scripts.website.views import Views, claim_view
 
 VERSION = "v1"
 _CSL = json.JSONEncoder(ensure_ascii=False)

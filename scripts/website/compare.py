@@ -7,6 +7,7 @@ With JavaScript the page draws its tables from /api/v1/evidence.json (`evidence_
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from scripts.catalogue.addresses import paper_href, technique_href
 from scripts.website.family import Families
 from scripts.website.figures import Cell
 from scripts.website.implementations import implements
@@ -14,7 +15,6 @@ from scripts.website.plots import PLOTS
 from scripts.website.plots.draw import Origin, PlotView, slug_of
 from scripts.website.plots.points import Point, subject
 from scripts.website.staleness import stale
-from scripts.website.views import paper_href, technique_href
 
 KINDS = {
     "quality-bits": "quality",

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from scripts.catalogue.addresses import technique_href
 from scripts.catalogue.load import Entry
 from scripts.website.family import Families
 from scripts.website.ledger import Ledger
 from scripts.website.settings import Settings
 from scripts.website.staleness import stale
-from scripts.website.views import Views, technique_href
+from scripts.website.views import Views
 
 SHOWN = 40
 """How many lines of a gap the page lists; the JSON file has all."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from urllib.parse import urlencode
 
+from scripts.catalogue.addresses import technique_href
 from scripts.catalogue.load import Page
 from scripts.catalogue.model import Measurement, Run
 from scripts.website.derive import Derived
@@ -22,7 +23,6 @@ from scripts.website.plots.points import Point, points_of, shown_for
 from scripts.website.plots.style import Palette, family_modules
 from scripts.website.settings import Settings
 from scripts.website.staleness import stale
-from scripts.website.views import technique_href
 
 INLINE = 3
 """Machines whose figures and tables stand on the page itself; Compare has them all."""

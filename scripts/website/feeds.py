@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from scripts.bibliography.names import printed
+from scripts.catalogue.addresses import paper_href
 from scripts.catalogue.load import Entry
 from scripts.website.derive import Derived, age_key
 from scripts.website.settings import Settings
-from scripts.website.views import TechniqueView, paper_href
+from scripts.website.views import TechniqueView
 
 FEED_LENGTH = 50
 

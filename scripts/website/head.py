@@ -6,11 +6,12 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from scripts.bibliography import export
+from scripts.catalogue.addresses import paper_href
 from scripts.catalogue.load import Entry
 from scripts.catalogue.venues import VENUES
 from scripts.website.settings import Settings
 from scripts.website.social import SOCIAL_HREF
-from scripts.website.views import PaperView, paper_href
+from scripts.website.views import PaperView
 
 NAMED = 30
 """Authors in the JSON-LD, which some papers with hundreds would fill; the citation tags name all of them."""

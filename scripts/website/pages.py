@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from scripts.catalogue.addresses import paper_href, technique_href
 from scripts.catalogue.load import Entry
 from scripts.catalogue.venues import VENUES
 from scripts.catalogue.vocabulary import AREAS, RESOURCE_MEANING
@@ -23,7 +24,7 @@ from scripts.website.planner import make_planner, planner_context
 from scripts.website.settings import Settings
 from scripts.website.stamp import Shell
 from scripts.website.verdicts import RULES
-from scripts.website.views import TechniqueView, Views, paper_href, report_url, technique_href, venue_href
+from scripts.website.views import TechniqueView, Views, report_url, venue_href
 
 SHELL_MARKS = frozenset({"title", "head", "body"})
 ROOT = "../../"

@@ -6,6 +6,7 @@ from urllib.parse import quote, urlencode
 
 from scripts.bibliography import export
 from scripts.bibliography.names import printed, short
+from scripts.catalogue.addresses import paper_href, technique_href
 from scripts.catalogue.load import Entry
 from scripts.catalogue.model import Claim
 from scripts.catalogue.venues import VENUES
@@ -136,16 +137,6 @@ class TechniqueView:
     def flat(self) -> list["TechniqueView"]:
         """The node and all below it, each before its own children."""
         return [self, *(below for child in self.children for below in child.flat())]
-
-
-def paper_href(key: str) -> str:
-    """A paper's page, relative to the site's root. Permanent: the year is not part of it."""
-    return f"papers/{key}/"
-
-
-def technique_href(slug: str) -> str:
-    """A technique's page, relative to the site's root."""
-    return f"techniques/{slug}/"
 
 
 def venue_href(venue: str) -> str:

@@ -136,7 +136,7 @@ def test_the_pure_parser_reads_the_same(data):
     assume(_depth(data) <= yaml_text.MAX_DEPTH)
     fast = read(text, with_spots=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(yaml_text, "_LOADER", yaml.SafeLoader)
+        patch.setattr(yaml_text, "LOADER", yaml.SafeLoader)
         slow = read(text, with_spots=True)
     assert (slow.data, slow.spots) == (fast.data, fast.spots)
 

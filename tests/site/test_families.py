@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from scripts.catalogue.addresses import technique_href
 from scripts.catalogue.load import load_catalogue
 from scripts.website.derive import derive
 from scripts.website.errors import BuildError
@@ -17,7 +18,6 @@ from scripts.website.implementations import implementations
 from scripts.website.plots.points import points_of
 from scripts.website.plots.style import family_modules
 from scripts.website.settings import read_settings
-from scripts.website.views import technique_href
 from tests.site.conftest import Site
 from tests.site.test_evidence import measurement, run_of
 

@@ -1,0 +1,1 @@
+"""What contributors and maintainers do with the data files: review, repair, merge, take in, archive."""
