@@ -87,7 +87,7 @@ def _check_flags(wanted: Wanted, catalogue: Catalogue, index: Index) -> None:
 
 
 def _draft(wanted: Wanted) -> Draft:
-    arxiv, doi = _identifier(wanted.identifier)
+    arxiv, doi = identifier_of(wanted.identifier)
     try:
         authors, cut = parse_names(wanted.authors)
     except ValueError as error:
@@ -108,7 +108,7 @@ def _draft(wanted: Wanted) -> Draft:
     )
 
 
-def _identifier(text: str) -> tuple[str, str]:
+def identifier_of(text: str) -> tuple[str, str]:
     """The arXiv id or the DOI that a text gives, as an id, a prefixed id or an address; two empty texts for none."""
     text = text.strip()
     try:

@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
 import yaml
 
@@ -43,7 +44,7 @@ def _scalars(text: str) -> Iterator[tuple[Place, Place]]:
     """Where each scalar begins and ends; of a folded one, the line of its sign `>-` is no part of it."""
     for event in yaml.parse(text, Loader=LOADER):
         if isinstance(event, yaml.ScalarEvent):
-            start, end = event.start_mark, event.end_mark
+            start, end = cast("tuple[Any, Any]", (event.start_mark, event.end_mark))  # scalars always have both
             if event.style in (">", "|"):
                 yield (start.line + 1, 0), (end.line, end.column)
             else:

@@ -13,8 +13,10 @@ from scripts.catalogue.files import write_atomically
 from scripts.catalogue.load import Catalogue, Entry, load_catalogue
 from scripts.catalogue.model import Paper
 
-_FACTS = ("authors", "published.venue", "published.year", "published.doi", "published.url", "published.title")
-_FACTS += ("preprint.arxiv", "url", "code", "summary", "checked")
+_FACTS = (
+    *("authors", "preprint.arxiv", "url", "code", "summary", "checked"),
+    *(f"published.{name}" for name in ("venue", "year", "doi", "url", "title")),
+)
 _LISTS = ("also_titled", "techniques", "saves", "claims", "sources", "distinct_from", "corrections")
 
 

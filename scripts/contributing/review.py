@@ -174,7 +174,7 @@ def _pages(before: Catalogue, after: Catalogue) -> str:
         elif b is None and a:
             lines.append(f"removed {_code_span(a.file)}")
         elif a and b and (a.technique, a.body) != (b.technique, b.body):
-            front = _differences(*(one.technique.model_dump(mode="json") for one in (a, b)))
+            front = _differences(a.technique.model_dump(mode="json"), b.technique.model_dump(mode="json"))
             words = f"{len(a.body.split())} → {len(b.body.split())} words" if a.body != b.body else ""
             lines.append(f"{_code_span(b.file)}: " + "; ".join(filter(None, [words, *front])))
     return _list("Technique pages", lines)

@@ -101,7 +101,7 @@ def test_what_is_known_in_full_is_a_finished_entry(root):
     ],
 )
 def test_an_identifier_in_any_usual_spelling(text, found):
-    assert new._identifier(text) == found
+    assert new.identifier_of(text) == found
 
 
 @pytest.mark.parametrize(
