@@ -28,6 +28,7 @@ from scripts.website.output import Output
 from scripts.website.overview_figures import catalogue_figures
 from scripts.website.pages import SHELL_MARKS, Pages, link_papers
 from scripts.website.planner import planner_files
+from scripts.website.redirects import redirect_files
 from scripts.website.render import render
 from scripts.website.settings import read_settings
 from scripts.website.social import SOCIAL_HREF, social_image
@@ -147,6 +148,7 @@ def _export(output: Output, pages: Pages, figures: list[FigureView]) -> None:
     files = api_files(derived, views, settings, pages.ledger, pages.gaps) | bib_files(views) | dict(pages.bib_files())
     files |= planner_files(pages.planner)
     files |= evidence_files(pages.comparison)
+    files |= redirect_files(settings.root, settings.site_url)
     for figure in [*figures, *pages.families.figures()]:
         files |= {figure.json_href: figure.json_text(), figure.csv_href: figure.csv_text()}
     hrefs = sorted(path.removesuffix("index.html") for path in output.files if path.endswith("/index.html"))
