@@ -14,7 +14,7 @@ from scripts.catalogue.model import Paper
 SCHEMA_LINE = "# yaml-language-server: $schema=../schema.json\n"
 _WIDTH = 110
 _PLAIN = re.compile(r"[A-Za-z][\w .()'/+*=;–—-]*[\w.)'*]|[A-Za-z]")
-_PLAIN_URL = re.compile(r"https?://[\w./%~=&+@:-]*[\w/]|10\.\d{4,9}/[\w./()-]*[\w)]")
+_PLAIN_URL = re.compile(r"https?://[\w./%~?=&+@:-]*[\w/]|10\.\d{4,9}/[\w./()-]*[\w)]")
 # Words that YAML 1.1 readers (editors, other tools) take for booleans or nulls.
 _TAKEN = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
@@ -33,7 +33,7 @@ def dump_field(name: str, value: Any, indent: int = 0) -> str:
     if isinstance(value, list) and sum(len(_scalar(item)) + 2 for item in value) > _WIDTH - 20:
         return f"{margin}{name}:\n" + "".join(f"{margin}  - {_scalar(item)}\n" for item in value)
     if isinstance(value, list):
-        return f"{margin}{name}: [{', '.join(_scalar(item) for item in value)}]\n"
+        return f"{margin}{name}: [{', '.join(_inside(item) for item in value)}]\n"
     if isinstance(value, dict):
         flow = f"{margin}{name}: {_flow(value)}\n"
         if len(flow) <= _WIDTH:
@@ -54,7 +54,13 @@ def _item(item: dict[str, Any], indent: int) -> str:
 
 
 def _flow(mapping: dict[str, Any]) -> str:
-    return "{" + ", ".join(f"{name}: {_scalar(value)}" for name, value in mapping.items()) + "}"
+    return "{" + ", ".join(f"{name}: {_inside(value)}" for name, value in mapping.items()) + "}"
+
+
+def _inside(value: Any) -> str:
+    """A scalar within brackets, where a `?` begins a key for readers that are not built on libyaml."""
+    text = _scalar(value)
+    return json.dumps(text, ensure_ascii=False) if "?" in text and text[0] != '"' else text
 
 
 def _scalar(value: Any) -> str:

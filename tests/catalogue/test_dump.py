@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hypothesis import example, given
+from hypothesis import example, given, settings
 
 from scripts.catalogue.dump import dump
 from scripts.catalogue.model import Claim, Paper
@@ -65,3 +65,9 @@ def test_dump_and_the_repository_agree():
         assert Paper.model_validate(read(dump(record)).data) == record, path
         as_written += [dump(record) == text] if record.level == "listed" else []
     assert as_written.count(False) <= 0.02 * len(as_written)
+
+
+@settings(max_examples=40, deadline=None)
+@given(PAPERS)
+def test_readers_without_libyaml_read_the_same(paper):
+    assert yaml.safe_load(dump(paper)).keys() == read(dump(paper)).data.keys()
