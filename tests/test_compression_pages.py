@@ -122,19 +122,22 @@ def test_the_bytes_of_a_training_run_are_those_of_the_formula():
         ("pruning", "model-compression/pruning/"),
         ("low_rank", "model-compression/low-rank"),
         ("distillation", "model-compression/knowledge-distillation"),
-        ("adaptation", "fine-tuning/re-parameter-tuning"),
+        ("adaptation", "fine-tuning/"),
     ],
 )
 def test_every_method_is_shown_at_work_on_a_page_of_its_family(family, pages):
     package = pytest.importorskip(f"reference_impls.{family}")
-    names = [*package.methods(), *(package.model_methods() if family == "pruning" else [])]
+    faces = ("methods", "model_methods", "text_methods", "updates")
+    names = [name for face in faces if hasattr(package, face) for name in getattr(package, face)()]
     code = "\n".join(one.code for one in SNIPPETS if pages in one.file)
     assert names
     assert [name for name in names if not re.search(rf"\b{name}\b", code)] == []
 
 
 @pytest.mark.parametrize(
-    "page", [*PAGES.glob("pruning/*.md"), *PAGES.glob("[kl]*.md"), LORA], ids=lambda page: page.name
+    "page",
+    [*PAGES.glob("pruning/*.md"), *PAGES.glob("[kl]*.md"), *LORA.parent.glob("*.md")],
+    ids=lambda page: page.name,
 )
 def test_a_page_has_the_common_parts(page):
     text = page.read_text("utf-8")
@@ -153,7 +156,7 @@ def test_claims_on_compressed_models_name_cases_and_implementations_that_exist()
     from scripts.catalogue.load import load_catalogue
 
     known = {case.id: {one.name for one in case.implementations} for case in all_cases()}
-    branches = ("model-compression/pruning", "low-rank", "knowledge-distillation", "re-parameter-tuning")
+    branches = ("model-compression/pruning", "low-rank", "knowledge-distillation", "fine-tuning/")
     entries = load_catalogue(ROOT).entries.values()
     ours = [entry for entry in entries if any(branch in entry.paper.techniques[0] for branch in branches)]
     trials = [(entry.key, claim.test) for entry in ours for claim in entry.paper.claims if claim.test]

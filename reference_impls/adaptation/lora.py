@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from reference_impls.quantization.linears import SKIP, find_linears, matches
+from reference_impls.adaptation.wrap import merge_linears, wrap_linears
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,7 @@ class LoRALinear(nn.Module):
 
 def adapt(model: nn.Module, config: Config, generator: torch.Generator | None = None) -> nn.Module:
     """A copy whose target layers are LoRALinear; only their factors are trainable."""
-    result = deepcopy(model).requires_grad_(False)
-    chosen = {name: layer for name, layer in find_linears(result, SKIP).items() if matches(name, config.targets)}
-    if not chosen:
-        raise ValueError(f"no linear layer matches targets={config.targets}")
-    for name, layer in chosen.items():
-        result.set_submodule(name, LoRALinear(layer, config, generator))
-    return result
+    return wrap_linears(model, lambda layer: LoRALinear(layer, config, generator), config.targets)
 
 
 def adapter_parameters(model: nn.Module) -> list[nn.Parameter]:
@@ -75,8 +69,4 @@ def adapter_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 def merge(model: nn.Module) -> nn.Module:
     """A copy in which every change is added to its weight."""
-    result = deepcopy(model)
-    adapters = {name: module for name, module in result.named_modules() if isinstance(module, LoRALinear)}
-    for name, adapter in adapters.items():
-        result.set_submodule(name, adapter.merged())
-    return result
+    return merge_linears(model)

@@ -23,6 +23,7 @@ from scripts.website.plots.points import Point, points_of, shown_for
 from scripts.website.plots.style import Palette, family_modules
 from scripts.website.settings import Settings
 from scripts.website.staleness import stale
+from scripts.website.who_pays import STUDY, WhoPaysView, who_pays
 
 INLINE = 3
 """Machines whose figures and tables stand on the page itself; Compare has them all."""
@@ -99,6 +100,13 @@ class Families:
         if slug not in self._views:
             self._views[slug] = self._view(page, page.technique.family)
         return self._views[slug]
+
+    def who_pays(self, slug: str) -> WhoPaysView | None:
+        """What the fairness study recorded of the methods of a page, or None where none of them took part."""
+        family = self.pages[slug].technique.family
+        if family is None or slug == STUDY:
+            return None
+        return who_pays(self.runs, self.modules, [(family, one.name) for one in self.shown(slug, family)])
 
     def figures(self) -> list[FigureView]:
         """Every figure of every page: what the build writes beside them."""

@@ -25,6 +25,7 @@ from scripts.website.settings import Settings
 from scripts.website.stamp import Shell
 from scripts.website.verdicts import RULES
 from scripts.website.views import TechniqueView, Views, report_url, venue_href
+from scripts.website.who_pays import STUDY
 
 SHELL_MARKS = frozenset({"title", "head", "body"})
 ROOT = "../../"
@@ -155,7 +156,8 @@ class Pages:
         root = "../" * (slug.count("/") + 2)
         view = self.views.technique(slug)
         papers = self.views.rows_of(self.derived.below[slug])
-        evidence = {"e": self.families.view(slug), "repo_url": self.settings.repo_url}
+        evidence: dict[str, Any] = {"e": self.families.view(slug), "repo_url": self.settings.repo_url}
+        evidence |= {"w": self.families.who_pays(slug), "study_href": technique_href(STUDY)}
         return {
             "before": self.render("technique_before.html", root=root, t=view),
             "after": self.render("technique_after.html", root=root, t=view, papers=papers, **evidence),

@@ -47,6 +47,8 @@ PLOTS: dict[str, Plot] = {
     "quality-blocks": _saved("removed_blocks", "blocks removed"),
     "quality-neurons": _saved("removed_neurons", "share of neurons removed"),
     "quality-sparsity": _saved("sparsity", "share of zeros"),
+    "quality-state": _quality("training_state_bytes"),
+    "quality-trained": _quality("trained_parameters"),
     **{name: partial(_along, which=name) for name in _ALONG},
     **stopping.PLOTS,
 }
