@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from reference_impls.measurement.case import Case, Ceilings, Implementation, Limit, Role, Step, Workload
-from reference_impls.speculative_decoding import bench_formula, bench_streamed
+from reference_impls.speculative_decoding import bench_breakeven, bench_formula, bench_gpu, bench_streamed
 from reference_impls.speculative_decoding.bench_setups import (
     TINY,
+    TINY_COPY,
     Recipe,
     Setup,
     acceptance,
@@ -31,21 +32,23 @@ from reference_impls.speculative_decoding.bench_setups import (
 )
 from reference_impls.speculative_decoding.generate import Result
 
-SMOLLM2 = (Setup("smollm2-135m", "copy", tokens=16), Setup("smollm2-135m", "free", tokens=16))
+SMOLLM2 = (Setup("smollm2-135m", "copy", tokens=16, count=2), Setup("smollm2-135m", "free", tokens=16, count=2))
 TRIALS = {"tiny-target": 5, "smollm2-135m": 3}
 RUNS = 3
 
 
 def cases() -> list[Case]:
     """Every case of the family."""
-    setups = [(TINY, tiny_recipes()), *((setup, smollm2_recipes()) for setup in SMOLLM2)]
+    setups = [*((setup, tiny_recipes()) for setup in (TINY, TINY_COPY)), *((one, smollm2_recipes()) for one in SMOLLM2)]
     found = [case for setup, recipes in setups for case in _setup_cases(setup, recipes)]
-    return [*found, *bench_formula.cases(), *bench_streamed.cases()]
+    others = (bench_formula, bench_breakeven, bench_streamed, bench_gpu)
+    return [*found, *(case for module in others for case in module.cases())]
 
 
 def _setup_cases(setup: Setup, recipes: list[Recipe]) -> list[Case]:
     return [
         _speed_case(setup, recipes),
+        *([_speed_case(setup, recipes, 1.0)] if setup.kind == "free" else []),
         _value_case(setup, recipes, "tokens_per_target_step", "Tokens a pass of the target", tokens_per_pass),
         _value_case(setup, recipes, "acceptance_rate", "Guesses that were right", acceptance),
         _value_case(setup, recipes, "acceptance_rate", "Guesses that were right, sampled", acceptance, 1.0),
@@ -56,44 +59,51 @@ def _setup_cases(setup: Setup, recipes: list[Recipe]) -> list[Case]:
 # Time really saved.
 
 
-def _speed_case(setup: Setup, recipes: list[Recipe]) -> Case:
+def _speed_case(setup: Setup, recipes: list[Recipe], temperature: float = 0.0) -> Case:
+    """Sampled, neither peers nor limits: both would need tokens a pass of runs that differ."""
     own = [
         Implementation(
             one.name,
             "method",
             "kernel",
-            partial(_speculate, setup, one),
-            limit=partial(_limit, setup, one),
+            partial(_speculate, setup, one, temperature),
+            limit=None if temperature else partial(_limit, setup, one),
             note=one.note,
             module=one.module,
         )
         for one in recipes
     ]
     return Case(
-        id=f"speculative_decoding/{setup.model}/{setup.kind}/decode_throughput",
-        title=f"Decoding with {setup.model}, {_words(setup)}",
+        id=f"speculative_decoding/{setup.model}/{_kind(setup, temperature)}/decode_throughput",
+        title=f"Decoding with {setup.model}, {_words(setup)}{', sampled' if temperature else ''}",
         metric="decode_throughput",
-        workload=setup.workload,
-        implementations=(_plain(setup), *own, *_peers(setup)),
+        workload=dict(setup.workload) | {"temperature": temperature},
+        implementations=(_plain(setup, temperature), *own, *([] if temperature else _peers(setup))),
+        no_limit="tokens a pass differ from run to run" if temperature else "",
         timed=True,
         amount=float(setup.tokens * setup.count),
         devices=("cpu",),
     )
 
 
+def _kind(setup: Setup, temperature: float) -> str:
+    return f"{setup.kind}-sampled" if temperature else setup.kind
+
+
 def _words(setup: Setup) -> str:
     return "an answer that repeats the prompt" if setup.kind == "copy" else "free text"
 
 
-def _plain(setup: Setup) -> Implementation:
+def _plain(setup: Setup, temperature: float) -> Implementation:
     def prepare(_workload: Workload, _device: str) -> Step:
-        return plain_step(target(setup.model), setup)
+        return plain_step(target(setup.model), setup, temperature)
 
-    return Implementation("plain", "baseline", "kernel", prepare, limit=partial(_limit, setup, None))
+    limit = None if temperature else partial(_limit, setup, None)
+    return Implementation("plain", "baseline", "kernel", prepare, limit=limit)
 
 
-def _speculate(setup: Setup, recipe: Recipe, _workload: Workload, _device: str) -> Step:
-    return speculative_step(target(setup.model), recipe.make(setup), setup)
+def _speculate(setup: Setup, recipe: Recipe, temperature: float, _workload: Workload, _device: str) -> Step:
+    return speculative_step(target(setup.model), recipe.make(setup), setup, temperature)
 
 
 def _limit(setup: Setup, recipe: Recipe | None, _workload: Workload, ceilings: Ceilings) -> Limit | None:
@@ -190,9 +200,8 @@ def _value_case(
     ]
     if with_plain:
         ways.insert(0, Implementation("plain", "baseline", "kernel", lambda _workload, _device: lambda: 1.0))
-    kind = f"{setup.kind}-sampled" if temperature else setup.kind
     return Case(
-        id=f"speculative_decoding/{setup.model}/{kind}/{metric}",
+        id=f"speculative_decoding/{setup.model}/{_kind(setup, temperature)}/{metric}",
         title=f"{title}: {setup.model}, {_words(setup)}",
         metric=metric,
         workload=dict(setup.workload) | {"temperature": temperature},

@@ -80,10 +80,10 @@ def _measured(length: int, _workload: Workload, _device: str) -> Step:
 def _predicted(length: int, _workload: Workload, _device: str) -> Step:
     """Tokens a second by tau / (gamma t_S + t_T (1 + v)), with all three times taken anew in every trial."""
     alpha = chain_acceptance(run(target(TINY.model), _RECIPES[max(LENGTHS)].make(TINY), TINY))
-    verify, guess = _pass(target(TINY.model), 1 + length), _pass(draft(), 1)
+    verify, guess = pass_of(target(TINY.model), 1 + length), pass_of(draft(), 1)
 
     def step() -> float:
-        seconds = _seconds(verify) + (length * _seconds(guess) if length else 0.0)
+        seconds = seconds_of(verify) + (length * seconds_of(guess) if length else 0.0)
         return expected_tokens(alpha, length) / seconds
 
     return step
@@ -96,7 +96,8 @@ def chain_acceptance(results: list[Result]) -> float:
     return sum(one.accepted for one in rounds) / looked_at
 
 
-def _seconds(step: Step, repeats: int = 20) -> float:
+def seconds_of(step: Callable[[], object], repeats: int = 20) -> float:
+    """Of a step, the mean."""
     start = perf_counter()
     for _ in range(repeats):
         step()
@@ -106,7 +107,8 @@ def _seconds(step: Step, repeats: int = 20) -> float:
 # What a verified token costs beside the first.
 
 
-def _pass(model: Any, tokens: int) -> Step:
+def pass_of(model: Any, tokens: int) -> Step:
+    """A pass over so many tokens behind 64 others."""
     cache_ = model.new_cache(1, 160)
     inputs: Tensor = torch.arange(128)[None]
     with torch.inference_mode():
@@ -122,7 +124,7 @@ def _pass(model: Any, tokens: int) -> Step:
 
 def _verify_case() -> Case:
     def prepare(tokens: int, _workload: Workload, _device: str) -> Step:
-        return _pass(target(TINY.model), tokens)
+        return pass_of(target(TINY.model), tokens)
 
     ways = [
         Implementation(f"{tokens - 1}-guesses", "method", "kernel", partial(prepare, tokens), module="generate")

@@ -33,8 +33,9 @@ STORE_FROM, STORE_TOKENS = 40_000, 20_000
 """Held-out tokens that the retrieval store holds; no prompt comes from there."""
 INSTRUCTIONS = {
     "copy": "Repeat the following text word for word:\n\n{text}",
-    "free": "Write the first page of a novel about a lighthouse keeper.",
+    "free": "Write the first page of a novel about {subject}.",
 }
+SUBJECTS = ("a lighthouse keeper", "two sisters and a lost letter", "the last train north", "a city without clocks")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Setup:
     @property
     def workload(self) -> Workload:
         """As records show it."""
-        text = "held-out Sense and Sensibility" if self.model == "tiny-target" else INSTRUCTIONS[self.kind][:40]
+        tiny_text = {"free": "held-out Sense and Sensibility", "copy": "a held-out passage twice, the second time half"}
+        text = tiny_text[self.kind] if self.model == "tiny-target" else INSTRUCTIONS[self.kind][:40]
         return {
             "model": self.model,
             "prompts": self.count,
@@ -65,6 +67,7 @@ class Setup:
 
 
 TINY = Setup("tiny-target", "free", tokens=32, count=4)
+TINY_COPY = Setup("tiny-target", "copy", tokens=32, count=4)
 
 
 @dataclass(frozen=True)
@@ -144,18 +147,26 @@ def _need_smollm2() -> None:
 
 @cache
 def prompts(setup: Setup) -> tuple[Tensor, ...]:
-    """Windows of the held-out text for the tiny target; one instruction in SmolLM2's chat format."""
+    """Windows of the held-out text for the tiny target, which has to be shown a passage and half of it again before it
+    copies; instructions in SmolLM2's chat format, each with a passage or subject of its own."""
     if setup.model == "tiny-target":
         held = tiny.heldout_tokens(STORE_FROM)
         starts = torch.linspace(1000, STORE_FROM - 1000, setup.count).long().tolist()
+        if setup.kind == "copy":
+            return tuple(torch.cat([held[at : at + 64], held[at : at + 24]]) for at in starts)
         return tuple(held[start : start + 64] for start in starts)
     if smollm2.smollm2_path() is None:
         return ()
+    return tuple(_chat(setup.kind, number) for number in range(setup.count))
+
+
+def _chat(kind: str, number: int) -> Tensor:
+    """One instruction. -> (seq,)"""
     text = tiny.heldout_text()
-    passage = text[text.index(". ") + 2 :][:400]
-    request = INSTRUCTIONS[setup.kind].format(text=passage)
+    passage = text[text.index(". ", 8000 * number) + 2 :][:400]
+    request = INSTRUCTIONS[kind].format(text=passage, subject=SUBJECTS[number % len(SUBJECTS)])
     chat = f"<|im_start|>user\n{request}<|im_end|>\n<|im_start|>assistant\n"
-    return (smollm2.load_smollm2_tokenizer().encode(chat),)
+    return smollm2.load_smollm2_tokenizer().encode(chat)
 
 
 @cache

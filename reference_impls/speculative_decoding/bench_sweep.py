@@ -97,7 +97,7 @@ def _case(ratio: int) -> Case:
         id=f"speculative_decoding/llmcad/r-{ratio}/decode_throughput",
         title=f"A pass of the target takes {ratio} steps of the draft",
         metric="decode_throughput",
-        workload=dict(SETUP.workload)
+        workload={name: value for name, value in SETUP.workload.items() if name != "batch"}
         | {"draft": "tiny-draft", "storage": "a wait stands for reading", "pass_ratio": ratio},
         implementations=(Implementation("std", "baseline", "simulated", partial(_prepare, "std")), *ways),
         timed=True,

@@ -3,13 +3,14 @@
 Paper: arXiv 2211.17192, section 3.3 (walltime as a function of the acceptance rate).
 Idea: it knows the target's own continuation and spoils each guess with probability 1 - acceptance.
 Symbols: alpha = `acceptance`.
-Simplified: it costs nothing, and is right independently at each place, which real drafts are not.
+Simplified: it costs nothing but a price that it is given, and is right independently at each place, as real drafts
+    are not.
 Differs: it is no method; numbers made with it are labelled as such.
-Cost: none.
+Cost: the price, for each guess.
 Checked against: the expected number of tokens a pass, (1 - alpha ** (gamma + 1)) / (1 - alpha).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,10 +34,11 @@ class Config:
 
 
 class Drafter:
-    """known: for one prompt, the prompt and the target's greedy continuation, long enough."""
+    """known: for one prompt, the prompt and the target's greedy continuation, long enough; price: called for every
+    guess, so that it costs what another drafter's would."""
 
-    def __init__(self, known: Sequence[int], config: Config) -> None:
-        self.known, self.config = list(known), config
+    def __init__(self, known: Sequence[int], config: Config, price: Callable[[], object] = lambda: None) -> None:
+        self.known, self.config, self.price = list(known), config, price
         self.generator = torch.Generator().manual_seed(config.seed)
 
     def session(self) -> "Drafter":
@@ -47,6 +49,8 @@ class Drafter:
         """A chain of true tokens, each replaced by a wrong one with probability 1 - acceptance."""
         start = len(context.tokens)
         true = self.known[start : start + min(self.config.length, context.max_depth)]
+        for _ in true:
+            self.price()
         right = torch.rand(len(true), generator=self.generator) < self.config.acceptance
         guesses = [token if kept else (token + 1) % self.config.vocab for token, kept in zip(true, right, strict=True)]
         return chain([int(context.tokens[-1]), *guesses])

@@ -269,6 +269,31 @@ def test_applying_is_compared_as_a_time():
     assert view.summary == "rtn takes 1 ms; the slowest, gptq, 100 ms."
 
 
+def test_measured_and_foretold_speeds_share_a_break_even_figure():
+    """One figure an axis, with the forecast as a line of its own; a case of another axis is not drawn into it."""
+
+    def pair(field, place, name, role, speed, **fixed):
+        more = {"metric": "decode_throughput", "better": "higher", "unit": "tokens/s"}
+        workload = {field: place, "values": "measured" if role == "method" else "foretold", **fixed}
+        case = f"ss/{field}/{place}-{role}/decode_throughput"
+        plain = measurement("plain", "baseline", [100.0] * 9, case=case, workload=workload, **more)
+        return [plain, measurement(name, role, [100.0 * speed] * 9, case=case, workload=workload, **more)]
+
+    both = [
+        *(one for alpha in (0.2, 0.8) for one in pair("acceptance", alpha, "oracle", "method", 0.5 + alpha)),
+        *(one for alpha in (0.2, 0.8) for one in pair("acceptance", alpha, "formula", "peer", 0.6 + alpha)),
+        *(one for cost in (0.1, 1.0) for one in pair("draft_cost", cost, "oracle", "method", 1.5 - cost)),
+    ]
+    (figure,) = views("break-even-acceptance", *both, modules=("oracle",))
+    drawn = {trace.get("name"): trace for trace in figure.figure["data"]}
+    assert list(drawn["oracle"]["y"]) == [0.7, 1.3]
+    assert list(drawn["formula"]["y"]) == [0.8, 1.4]
+    assert drawn["formula"]["mode"] == "lines+markers"
+    assert "nothing is faster than plain" in figure.summary or "0.2" in figure.summary
+    (other,) = views("break-even-cost", *both, modules=("oracle",))
+    assert [row[0] for row in other.rows] == ["0.1", "1"]
+
+
 def test_a_figure_without_data_is_not_drawn():
     assert [name for name in PLOTS if views(name)] == []
     alone = [step("bf16", "baseline", batch, 1.0) for batch in (1, 4)]

@@ -119,7 +119,7 @@ def test_a_pass_of_the_verification_case_scores_all_its_tokens():
         def head(self, states):
             return self.inner.head(states)
 
-    step = bench_formula._pass(Counting(), 9)
+    step = bench_formula.pass_of(Counting(), 9)
     step()
     step()
     assert seen == [64, 9, 9]

@@ -12,7 +12,7 @@ from scripts.website.plots.apply import time_to_apply
 from scripts.website.plots.draw import PlotView
 from scripts.website.plots.points import Point
 from scripts.website.plots.quality import by_field, by_metric, quality_against
-from scripts.website.plots.scale import BATCH, CONTEXT, LIMIT, SPEED, along
+from scripts.website.plots.scale import ACCEPTANCE, BATCH, CONTEXT, DRAFT_COST, LIMIT, PASS_RATIO, SPEED, along
 from scripts.website.plots.style import Palette
 
 Plot = Callable[[Iterable[Point], Palette, str], list[PlotView]]
@@ -33,10 +33,13 @@ def _along(points: Iterable[Point], palette: Palette, folder: str, *, which: str
 
 
 _ALONG = {
+    "break-even-acceptance": (SPEED, ACCEPTANCE),
+    "break-even-cost": (SPEED, DRAFT_COST),
     "limit-share": (LIMIT, BATCH),
     "limit-context": (LIMIT, CONTEXT),
     "speed-batch": (SPEED, BATCH),
     "speed-context": (SPEED, CONTEXT),
+    "speed-pass-ratio": (SPEED, PASS_RATIO),
 }
 
 PLOTS: dict[str, Plot] = {

@@ -35,14 +35,21 @@ from scripts.website.plots.text import change_points, differences, extremes, lis
 
 @dataclass(frozen=True)
 class Axis:
-    """The field of the workload along which points are laid."""
+    """The field of the workload along which points are laid.
+
+    joins: fields that may differ within a figure, such as whether values were measured or foretold.
+    """
 
     field: str
     title: str
+    joins: tuple[str, ...] = ()
 
 
 BATCH = Axis("batch", "batch size")
 CONTEXT = Axis("cached_tokens", "tokens in the cache")
+ACCEPTANCE = Axis("acceptance", "chance that a guess is right", ("values",))
+DRAFT_COST = Axis("draft_cost", "cost of a guess, as a share of a plain step", ("values",))
+PASS_RATIO = Axis("pass_ratio", "draft steps in the time of a target's pass")
 
 
 @dataclass(frozen=True)
@@ -117,14 +124,16 @@ def along(points: Iterable[Point], quantity: Quantity, axis: Axis, palette: Pale
         (group, name)
         for together in alike(shown)
         for group, name in zip(
-            together, differences((group[0].one.workload for group in together), [axis.field]), strict=True
+            together, differences((group[0].one.workload for group in together), [axis.field, *axis.joins]), strict=True
         )
     ]
     return [_view(group, name, quantity, axis, palette, folder) for group, name in named]
 
 
 def _group(point: Point, axis: Axis) -> tuple[Any, ...]:
-    rest = tuple(sorted((key, str(value)) for key, value in point.one.workload.items() if key != axis.field))
+    rest = tuple(
+        sorted((key, str(value)) for key, value in point.one.workload.items() if key not in (axis.field, *axis.joins))
+    )
     return point.one.metric, point.baseline.implementation, rest
 
 
