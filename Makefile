@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check -q
 
-.PHONY: site serve check test test-slow lint speed bench clean
+.PHONY: site serve check test test-slow lint speed bench archive clean
 
 ## Build the site into public/
 site: $(VENV)/.site node_modules/.installed
@@ -41,6 +41,10 @@ speed: $(VENV)/.dev node_modules/.installed
 ## Run the benchmarks and record them in results/
 bench: $(VENV)/.dev
 	$(RUN) -m scripts.bench $(CASES)
+
+## One file with the site, its data and its source: the same bytes for the same commit
+archive: $(VENV)/.site node_modules/.installed
+	@$(RUN) -m scripts archive
 
 clean:
 	rm -rf build public $(VENV) node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -247,9 +247,18 @@ def _image_problem(image: Image, file: str, catalogue: Catalogue) -> tuple[str, 
     return None if file in catalogue.drawings else (f"there is no file {file}", "draw it, or delete the line")
 
 
+def page_links(page: Page) -> Iterator[str]:
+    """The target of every link of a page, in order."""
+    return (_target(match) for match in _LINK.finditer(without_images(page.body)))
+
+
+def _target(match: re.Match[str]) -> str:
+    return match.group(1) if match.group(1) is not None else match.group(2)
+
+
 def _check_links(page: Page, catalogue: Catalogue) -> Iterator[Problem]:
     for match in _LINK.finditer(without_images(page.body)):
-        target = match.group(1) if match.group(1) is not None else match.group(2)
+        target = _target(match)
         if found := _link_problem(target, page, catalogue):
             start = page.body.rfind("\n", 0, match.start()) + 1
             line = page.body_line + page.body.count("\n", 0, match.start())

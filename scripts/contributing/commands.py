@@ -153,3 +153,14 @@ def archive(
             console.print(f"[red]{error}[/]")
             raise typer.Exit(1) from None
     print(f"{digest}  {target}")  # noqa: T201
+
+
+@app.command("outside-links")
+def outside_links(root: Root = HERE) -> None:
+    """Ask every outside address of the data whether it still answers; prints a report and never fails."""
+    from scripts.catalogue.load import load_catalogue
+    from scripts.contributing import outside_links as links
+
+    found = links.outside_links(load_catalogue(root))
+    with console.status(f"asking {len(found):,} addresses"):
+        print(links.report(links.ask_all(found)))  # noqa: T201
