@@ -49,7 +49,8 @@ def check(
             console.print(f"[red]{path}: no such file or folder[/]")
             raise typer.Exit(2)
     catalogue, problems = run_check(root, paths or (), use_cache=cache)
-    summary = {"entries": len(catalogue.entries), "techniques": len(catalogue.pages), "results": len(catalogue.runs)}
+    results = len(catalogue.runs) + len(catalogue.submissions)
+    summary = {"entries": len(catalogue.entries), "techniques": len(catalogue.pages), "results": results}
     _report(problems, as_json, summary)
 
 

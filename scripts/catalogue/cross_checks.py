@@ -39,7 +39,7 @@ def cross_check(catalogue: Catalogue) -> Iterator[Problem]:
     for page in catalogue.pages.values():
         yield from _check_page(page, catalogue)
     yield from _check_drawings(catalogue)
-    yield from check_results(catalogue.root, catalogue.runs)
+    yield from check_results(catalogue.root, catalogue.runs | catalogue.submissions)
 
 
 def _at(entry: Entry | Page, field: str, message: str, hint: str) -> Problem:
@@ -95,9 +95,10 @@ def nearest_slug(slug: str, catalogue: Catalogue) -> str:
 
 def _check_tests(entry: Entry, catalogue: Catalogue) -> Iterator[Problem]:
     """A claim's test names what its case measures. A case that nobody has run yet may be named."""
+    runs = [*catalogue.runs.values(), *catalogue.submissions.values()]
     for at, claim in enumerate(entry.paper.claims):
         if claim.test is not None:
-            yield from _check_test(entry, f"claims.{at}.test", claim, claim.test, catalogue.runs.values())
+            yield from _check_test(entry, f"claims.{at}.test", claim, claim.test, runs)
 
 
 def _check_test(entry: Entry, field: str, claim: Claim, test: Trial, runs: Iterable[Run]) -> Iterator[Problem]:

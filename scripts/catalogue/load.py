@@ -19,13 +19,14 @@ from pydantic import ValidationError
 from scripts.catalogue.drawing import Drawing, read_drawing
 from scripts.catalogue.explain import problems_of
 from scripts.catalogue.files import write_atomically
-from scripts.catalogue.model import Paper, Record, Run, Technique
+from scripts.catalogue.model import Paper, Record, Run, Technique, Vouched
 from scripts.catalogue.problems import Problem
 from scripts.catalogue.yaml_text import YamlError, decode, read
 
 R = TypeVar("R", bound=Record)
 _BESIDE_ENTRIES = {"entries/schema.json", "entries/README.md"}
 _FENCE = "---\n"
+VOUCHED = "results/vouched.yaml"
 MAX_RUN_BYTES = 16 * 2**20
 
 
@@ -57,6 +58,9 @@ class Catalogue:
     entries: dict[str, Entry] = field(default_factory=dict)
     pages: dict[str, Page] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
+    """Of machines that a maintainer vouches for; of all, where results/vouched.yaml is missing."""
+    submissions: dict[str, Run] = field(default_factory=dict)
+    """Of other machines: shown apart, and no verdict rests on them."""
     drawings: dict[str, Drawing | None] = field(default_factory=dict)
     """SVG files beside the pages by path in the checkout; None where something is wrong with one."""
     problems: list[Problem] = field(default_factory=list)
@@ -78,9 +82,11 @@ def load_catalogue(root: Path, *, use_cache: bool = True) -> Catalogue:
         page = reader.read_page(file)
         if page and reader.is_free(page.slug, file, catalogue.pages.get(page.slug)):
             catalogue.pages[page.slug] = page
+    vouched = reader.read_yaml(VOUCHED, Vouched) if (root / VOUCHED).exists() else None
     for file in reader.files("results", ".json"):
         if run := reader.read_run(file):
-            catalogue.runs[file] = run
+            counts = vouched is None or run.machine.name in vouched.machines
+            (catalogue.runs if counts else catalogue.submissions)[file] = run
     reader.save()
     return catalogue
 

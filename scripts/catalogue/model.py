@@ -342,3 +342,9 @@ class Run(Record):
     ceilings: Ceilings
     measurements: list[Measurement]
     unavailable: list[Unavailable] = []
+
+
+class Vouched(Record):
+    """results/vouched.yaml: the machines whose runs a maintainer recorded, or repeated with `bench --verify`."""
+
+    machines: list[Key] = Field(description="names of folders in results/")

@@ -205,7 +205,7 @@ def _result(catalogue: Catalogue, answers: Answers) -> Taken:
         where = ".".join(str(part)[:40] for part in first["loc"])
         raise IssueError(f"the results file: {where}: {first_reason(error)}") from None
     name = f"results/{run.machine.name}/{run.suite}.json"  # both pass the rule for keys, so the path stays below
-    if name in catalogue.runs:
+    if name in catalogue.runs or name in catalogue.submissions:
         raise IssueError(f"{name} exists; a newer run of the same machine comes by pull request")
     return Taken({name: json.dumps(json.loads(text), indent=1) + "\n"}, ["python -m scripts check", "run it again"])
 

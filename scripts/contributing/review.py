@@ -33,7 +33,7 @@ SENSITIVE = {
     "package": "decides which browser libraries are installed",
     "pyproject.toml": "decides which packages are installed",
     "requirements/": "decides which packages are installed",
-    "results/verified.yaml": "decides whose runs count",
+    "results/vouched.yaml": "decides whose runs count",
     "scripts/": "builds the site",
     "site/": "is shown to every reader",
 }
@@ -182,12 +182,14 @@ def _pages(before: Catalogue, after: Catalogue) -> str:
 
 def _runs(before: Catalogue, after: Catalogue) -> str:
     lines = []
-    for file in sorted(before.runs.keys() | after.runs.keys()):
-        a, b = before.runs.get(file), after.runs.get(file)
+    old, new = before.runs | before.submissions, after.runs | after.submissions
+    for file in sorted(old.keys() | new.keys()):
+        a, b = old.get(file), new.get(file)
         if a == b:
             continue
         told = "removed" if b is None else "added" if a is None else "replaced"
-        lines.append(f"{told} {_code_span(file)}" + (f": {_run_facts(b)}" if b else ""))
+        apart = "; nobody vouches for the machine yet, so it is shown apart" if file in after.submissions else ""
+        lines.append(f"{told} {_code_span(file)}" + (f": {_run_facts(b)}{apart}" if b else ""))
         if a and b:
             lines += list(_moved(a, b))
     return _list("Recorded runs", lines)

@@ -62,6 +62,8 @@ class FamilyView:
     runs: list[RunView]
     elsewhere: list[tuple[str, str]]
     """Further machines, and where Compare shows them (a path from the site's root)."""
+    submitted: list[tuple[str, str, str]]
+    """Machine, day and file of runs that no maintainer vouches for."""
     support: Support
     topmost: tuple[str, str] | None
     """Title and path of the page that has the whole family, where this is another."""
@@ -135,6 +137,11 @@ class Families:
             machines=self._machines(page, points)[:INLINE],
             runs=runs[:INLINE],
             elsewhere=[(run.machine, f"compare/?{urlencode({'machine': run.machine})}") for run in runs[INLINE:]],
+            submitted=[
+                (run.machine.name, run.started.date().isoformat(), file)
+                for file, run in sorted(self.derived.catalogue.submissions.items())
+                if run.suite == family
+            ],
             support=support(shown, [point for found in points.values() for point in found]),
             topmost=None if is_topmost else (self.pages[top].technique.title, technique_href(top)),
         )
