@@ -3,6 +3,11 @@
     apt-get download r-cran-janeaustenr && dpkg -x r-cran-janeaustenr_*.deb austen
     python -m scripts.train_drafters austen/usr/lib/R/site-library/janeaustenr/data/Rdata.rdb
 
+For SmolLM2 ($SMOLLM2_GGUF names its file), on a GPU, into a folder that the benchmark then finds:
+
+    python -m scripts.train_drafters Rdata.rdb --target smollm2-135m --device cuda --steps 5000 --out build/smollm2
+    SMOLLM2_DRAFTERS=build/smollm2 python -m scripts.bench speculative_decoding/smollm2-135m
+
 Medusa's heads and EAGLE's block learn beside each other: one pass of the frozen target gives both their states. The
 held-out text of the tiny pair is used for the card's numbers only.
 """
@@ -18,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reference_impls.models import tiny
+from reference_impls.models import smollm2, tiny
 from reference_impls.models.decoder import Decoder
 from reference_impls.speculative_decoding import eagle, medusa, trained
 from scripts.train_tiny import ABOUT_AUSTEN, batch_at, rate, read_corpus, sha256, split
@@ -64,13 +69,15 @@ def train(target: Decoder, tokens: Tensor, steps: int, seed: int) -> nn.ModuleDi
     """tokens: (seq,), the training text."""
     target.requires_grad_(False)
     drafters = new_drafters(target, seed)
+    device = target.embedding.weight.device
+    drafters = drafters.to(device)
     stepper = torch.optim.AdamW(drafters.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.01)
-    noise = torch.Generator().manual_seed(seed)
+    noise = torch.Generator(device).manual_seed(seed)
     started = time.monotonic()
     for step in range(steps):
         for group in stepper.param_groups:
             group["lr"] = RATE * rate(step, steps)
-        losses = train_step(drafters, target, batch_at(tokens, step, seed)[:, :-1], stepper, noise)
+        losses = train_step(drafters, target, batch_at(tokens, step, seed)[:, :-1].to(device), stepper, noise)
         if step % 20 == 0 or step == steps - 1:
             shown = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
             sys.stderr.write(f"step {step + 1}/{steps}, loss: {shown}, {time.monotonic() - started:.0f} s\n")
@@ -82,8 +89,9 @@ def measure(drafters: nn.ModuleDict, target: Decoder, training: Tensor, unseen: 
     heads, block = drafters["medusa"], drafters["eagle"]
     assert isinstance(heads, medusa.Heads)
     assert isinstance(block, eagle.Head)
-    seen = states_of(target, training[:MEASURED].view(-1, WINDOW))
-    held = unseen[:MEASURED].view(-1, WINDOW)
+    device = target.embedding.weight.device
+    seen = states_of(target, training[:MEASURED].view(-1, WINDOW).to(device))
+    held = unseen[:MEASURED].view(-1, WINDOW).to(device)
     states = states_of(target, held)
     with torch.no_grad():
         guessed = target.head(block(target.embedding(held[:, 1:]), states[:, :-1])).argmax(-1)
@@ -103,21 +111,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     torch.set_num_threads(options.threads)
     training, heldout = split(read_corpus(options.corpus))
-    tokenizer, target = tiny.load_tokenizer(), tiny.load_target()
+    tokenizer, target, target_file = load(options.target)
+    target = target.to(options.device)
     tokens, unseen = tokenizer.encode(training), tokenizer.encode(heldout)
     drafters = train(target, tokens, options.steps, options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     for name, drafter in drafters.items():
         trained.save(drafter, options.out / f"{name}.safetensors")
     written: dict[str, nn.Module] = {
-        "medusa": trained.load_heads(options.out),
-        "eagle": trained.load_block(target, options.out),
+        "medusa": trained.load_heads(options.out).to(options.device),
+        "eagle": trained.load_block(target, options.out).to(options.device),
     }
     about = ABOUT_AUSTEN if options.corpus.suffix == ".rdb" else {"text": options.corpus.name}
     card = about | {
         "command": f"python -m scripts.train_drafters {options.corpus.name} --seed {options.seed} "
         f"--steps {options.steps}",
-        "target_sha256": sha256((tiny.FOLDER / "target.safetensors").read_bytes()),
+        "target_sha256": sha256(target_file.read_bytes()),
         "training_text_sha256": sha256(training.encode()),
         "steps": options.steps,
         "seed": options.seed,
@@ -130,15 +139,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def load(name: str) -> tuple[Any, Decoder, Path]:
+    """-> tokenizer, target in float32, the file of its weights. Exits where SmolLM2 is not here."""
+    if name == "tiny-target":
+        return tiny.load_tokenizer(), tiny.load_target(), tiny.FOLDER / "target.safetensors"
+    path = smollm2.smollm2_path()
+    if path is None:
+        raise SystemExit(smollm2.HOW_TO_GET_IT)
+    return smollm2.load_smollm2_tokenizer(), smollm2.load_smollm2(), path
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path, help="janeaustenr's Rdata.rdb, or a UTF-8 text file")
+    parser.add_argument("--target", choices=("tiny-target", "smollm2-135m"), default="tiny-target")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=trained.FOLDER)
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.target != "tiny-target" and options.out == trained.FOLDER:
+        parser.error("--out must name another folder than that of the drafters that ship")
+    return options
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """What the cases of this family decode: models, prompts, drafters under the names that records use, and their runs."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -99,8 +101,21 @@ def tiny_recipes() -> list[Recipe]:
 
 
 def smollm2_recipes() -> list[Recipe]:
-    """What needs neither training nor a second model of the same vocabulary."""
-    return [*_untrained(), Recipe("early-exit-24-of-30", "self_speculative", lambda setup: _exit(setup, 24))]
+    """What needs no second model of the same vocabulary; the trained ones where they were trained."""
+    return [
+        *_untrained(),
+        Recipe("early-exit-24-of-30", "self_speculative", lambda setup: _exit(setup, 24)),
+        Recipe("medusa", "medusa", lambda one: trained.medusa_drafter(target(one.model), folder=smollm2_drafters())),
+        Recipe("eagle-chain", "eagle", lambda one: trained.eagle_drafter(target(one.model), folder=smollm2_drafters())),
+    ]
+
+
+def smollm2_drafters() -> Path:
+    """The folder that $SMOLLM2_DRAFTERS names. Raises NotInstalledError where there is none."""
+    folder = os.environ.get("SMOLLM2_DRAFTERS")
+    if not folder:
+        raise NotInstalledError("heads for SmolLM2; see scripts/train_drafters.py, then set $SMOLLM2_DRAFTERS")
+    return Path(folder)
 
 
 def _untrained() -> list[Recipe]:

@@ -1,4 +1,4 @@
-"""The drafters that ship for the tiny target: Medusa's heads and EAGLE's block, made by scripts/train_drafters.py."""
+"""Medusa's heads and EAGLE's block, made by scripts/train_drafters.py; those for the tiny target ship."""
 
 import json
 from pathlib import Path
@@ -18,20 +18,21 @@ NODES: Final = 12
 CHAIN: Final = eagle.tree((1, 1, 1, 1))
 
 
-def card() -> dict[str, Any]:
+def card(folder: Path = FOLDER) -> dict[str, Any]:
     """How they were made and what was measured of them."""
-    found: dict[str, Any] = json.loads((FOLDER / "card.json").read_text("utf-8"))
+    found: dict[str, Any] = json.loads((folder / "card.json").read_text("utf-8"))
     return found
 
 
-def medusa_drafter(target: Decoder, nodes: int = NODES) -> medusa.Drafter:
-    """Heads for the tiny target, and the best tree for the acceptance that the card records."""
-    return medusa.Drafter(target, load_heads(), medusa.best_shape(card()["medusa_acceptance_by_rank"], nodes))
+def medusa_drafter(target: Decoder, nodes: int = NODES, folder: Path = FOLDER) -> medusa.Drafter:
+    """Heads for the folder's target, and the best tree for the acceptance that the card records."""
+    shape = medusa.best_shape(card(folder)["medusa_acceptance_by_rank"], nodes)
+    return medusa.Drafter(target, load_heads(folder), shape)
 
 
-def eagle_drafter(target: Decoder, config: eagle.Config = CHAIN) -> eagle.Drafter:
-    """A block for the tiny target; a chain of four guesses unless told."""
-    return eagle.Drafter(target, load_block(target), config)
+def eagle_drafter(target: Decoder, config: eagle.Config = CHAIN, folder: Path = FOLDER) -> eagle.Drafter:
+    """A block for the folder's target; a chain of four guesses unless told."""
+    return eagle.Drafter(target, load_block(target, folder), config)
 
 
 def load_heads(folder: Path = FOLDER) -> medusa.Heads:

@@ -112,3 +112,20 @@ def test_the_script_from_text_to_card(monkeypatch, tmp_path):
         assert hashlib.sha256((tmp_path / "out" / f"{name}.safetensors").read_bytes()).hexdigest() == digest
     assert len(card["medusa_acceptance_by_rank"]) == trained.HEADS
     medusa.best_shape(card["medusa_acceptance_by_rank"], 5)
+
+
+def test_drafters_of_another_target_never_replace_those_that_ship():
+    with pytest.raises(SystemExit):
+        train_drafters.parse(["corpus.txt", "--target", "smollm2-135m"])
+    assert train_drafters.parse(["corpus.txt", "--target", "smollm2-135m", "--out", "x"]).device == "cpu"
+
+
+def test_smollm2_drafters_are_found_by_the_environment(monkeypatch, tmp_path):
+    from reference_impls.measurement.case import NotInstalledError
+    from reference_impls.speculative_decoding import bench_setups
+
+    monkeypatch.delenv("SMOLLM2_DRAFTERS", raising=False)
+    with pytest.raises(NotInstalledError, match="train_drafters"):
+        bench_setups.smollm2_drafters()
+    monkeypatch.setenv("SMOLLM2_DRAFTERS", str(tmp_path))
+    assert bench_setups.smollm2_drafters() == tmp_path
