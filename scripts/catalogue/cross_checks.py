@@ -201,12 +201,37 @@ def _check_page(page: Page, catalogue: Catalogue) -> Iterator[Problem]:
         yield _at(
             page, "", f"has {words} words of text; {WORDS[0]} at least", "say what it is, saves, costs, is limited by"
         )
+    yield from _check_neighbours(page, catalogue)
     yield from _check_links(page, catalogue)
     for index, line in enumerate(page.body.split("\n")):
         if markup := re.search(r"<[A-Za-z/!?]|\{[^}]*=", _outside_code(line)):
             what = "holds HTML" if markup.group()[0] == "<" else "holds an attribute list"
             hint = "write Markdown; a `<` or `{` as a sign goes in backquotes, closed on the same line"
             yield Problem(page.file, page.body_line + index, markup.start() + 1, "", what, hint)
+
+
+def _check_neighbours(page: Page, catalogue: Catalogue) -> Iterator[Problem]:
+    """Techniques that go with this one or exclude it; a pair is named on one page and shown on both."""
+    technique = page.technique
+    for name, slugs in (("combines", technique.combines), ("conflicts", technique.conflicts)):
+        for index, slug in enumerate(slugs):
+            other = catalogue.pages.get(slug)
+            opposite = "conflicts" if name == "combines" else "combines"
+            opposed = getattr(technique, opposite) + ([] if other is None else _of(other, opposite, page.slug))
+            if slug == page.slug:
+                yield _at(page, name, "names the page itself", "name another technique")
+            elif other is None:
+                hint = f"did you mean {nearest_slug(slug, catalogue)}?"
+                yield _at(page, name, f"there is no page techniques/{slug}.md", hint)
+            elif slug in slugs[:index]:
+                yield _at(page, name, f'"{slug}" is named twice', "keep one")
+            elif slug in opposed:
+                yield _at(page, name, f'"{slug}" stands under {opposite} too, here or on its page', "decide for one")
+
+
+def _of(page: Page, name: str, slug: str) -> list[str]:
+    """The slug of the page, where its field names the other."""
+    return [page.slug] if slug in getattr(page.technique, name) else []
 
 
 def _outside_code(line: str) -> str:

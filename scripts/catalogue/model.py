@@ -235,6 +235,8 @@ class Technique(Record):
     survey: Line | None = Field(description="heading in arXiv:2401.08092, or null where we added the node")
     family: FamilyName | None = Field(default=None, description="folder of reference_impls/ that implements it")
     plots: list[Key] = Field(default=[], description="ids of the figures shown on the page")
+    combines: list[TechniqueSlug] = Field(default=[], description="techniques that it goes with; shown on both pages")
+    conflicts: list[TechniqueSlug] = Field(default=[], description="techniques that exclude it; shown on both pages")
 
 
 class Code(Record):

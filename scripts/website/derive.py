@@ -35,6 +35,9 @@ class Derived:
     children: dict[str, list[str]] = field(default_factory=dict)
     """Slugs of the children in their order; the key "" holds the areas."""
     related: dict[str, list[str]] = field(default_factory=dict)
+    combines: dict[str, list[str]] = field(default_factory=dict)
+    """Techniques that go with one, whichever of the two pages says so, in the order of the tree."""
+    conflicts: dict[str, list[str]] = field(default_factory=dict)
 
 
 def derive(catalogue: Catalogue) -> Derived:
@@ -55,7 +58,20 @@ def derive(catalogue: Catalogue) -> Derived:
         children[page.slug.rpartition("/")[0]].append(page.slug)
     result.children = dict(children)
     result.related = _related(result)
+    pages = [(page.slug, page.technique) for page in catalogue.pages.values()]
+    result.combines = _both_ways({slug: technique.combines for slug, technique in pages})
+    result.conflicts = _both_ways({slug: technique.conflicts for slug, technique in pages})
     return result
+
+
+def _both_ways(named: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Each slug's partners: those it names and those that name it."""
+    found: dict[str, set[str]] = {slug: set() for slug in named}
+    for slug, others in named.items():
+        for other in others:
+            found[slug].add(other)
+            found[other].add(slug)
+    return {slug: sorted(others) for slug, others in found.items()}
 
 
 def age_key(entry: Entry) -> tuple[int, str, str]:

@@ -38,6 +38,7 @@ HEADER_LENGTH = 4_000
 """Characters of a module in which its header stands."""
 
 _ARXIV = re.compile(r"\d{4}\.\d{4,5}")
+_TITLE = re.compile(r'"([^"]+)"')
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ class Explorer:
         self.views, self.derived, self.tree = views, views.derived, tree
         self.implemented = implemented_papers(views.settings.root)
         self.evidence = {entry.key: evidence_level(entry, verdicts) for entry in self.derived.newest}
+        self.implemented_keys = {entry.key for entry in self.derived.newest if self._implemented(entry)}
+        self.tested_keys = {key for key, level in self.evidence.items() if level == "tested"}
 
     def view(self) -> ExplorerView:
         """What the page shows."""
@@ -147,7 +150,7 @@ class Explorer:
         return effective_saves(entry, self.derived.catalogue.pages)[0]
 
     def _implemented(self, entry: Entry) -> bool:
-        return entry.paper.arxiv in self.implemented
+        return bool({entry.paper.arxiv, entry.paper.title.casefold()} & self.implemented)
 
 
 def evidence_level(entry: Entry, verdicts: Callable[[Entry], Iterable[str]]) -> str:
@@ -170,11 +173,11 @@ def authors_field(authors: Iterable[Author]) -> str:
 
 
 def implemented_papers(root: Path) -> frozenset[str]:
-    """arXiv ids that the headers of reference_impls/ name as their paper."""
+    """What the headers of reference_impls/ name as their paper: arXiv ids, and folded titles in quotation marks."""
     found: set[str] = set()
     for path in (root / "reference_impls").glob("*/*.py"):
-        header = header_fields(path.read_text("utf-8")[:HEADER_LENGTH])
-        found.update(_ARXIV.findall(header.get("Paper", "")))
+        named = header_fields(path.read_text("utf-8")[:HEADER_LENGTH]).get("Paper", "")
+        found.update(_ARXIV.findall(named), (title.casefold() for title in _TITLE.findall(named)))
     return frozenset(found)
 
 

@@ -23,6 +23,7 @@ from scripts.website.ledger import LEDGER_HREF, make_ledger
 from scripts.website.planner import make_planner, planner_context
 from scripts.website.settings import Settings
 from scripts.website.stamp import Shell
+from scripts.website.timeline import timeline
 from scripts.website.verdicts import RULES
 from scripts.website.views import TechniqueView, Views, report_url, venue_href
 from scripts.website.who_pays import STUDY
@@ -156,11 +157,13 @@ class Pages:
         root = "../" * (slug.count("/") + 2)
         view = self.views.technique(slug)
         papers = self.views.rows_of(self.derived.below[slug])
-        evidence: dict[str, Any] = {"e": self.families.view(slug), "repo_url": self.settings.repo_url}
-        evidence |= {"w": self.families.who_pays(slug), "study_href": technique_href(STUDY)}
+        context: dict[str, Any] = {"e": self.families.view(slug), "repo_url": self.settings.repo_url, "papers": papers}
+        known = self.explorer.implemented_keys, self.explorer.tested_keys
+        context["timeline"] = timeline(slug, self.derived.below[slug], *known)
+        context |= {"w": self.families.who_pays(slug), "study_href": technique_href(STUDY)}
         return {
             "before": self.render("technique_before.html", root=root, t=view),
-            "after": self.render("technique_after.html", root=root, t=view, papers=papers, **evidence),
+            "after": self.render("technique_after.html", root=root, t=view, **context),
         }
 
     def home_marks(self, figures: list[FigureView], newest: list[Entry]) -> dict[str, str]:

@@ -133,6 +133,8 @@ class TechniqueView:
     edit_url: str
     bib_href: str
     years: list[tuple[int, int]]
+    combines: list[TechniqueRef]
+    conflicts: list[TechniqueRef]
 
     def flat(self) -> list["TechniqueView"]:
         """The node and all below it, each before its own children."""
@@ -262,6 +264,8 @@ class Views:
             edit_url=edit_url(self.settings, page.file),
             bib_href=f"{ref.href}papers.bib",
             years=per_year(below),
+            combines=[self.refs[other] for other in self.derived.combines[slug]],
+            conflicts=[self.refs[other] for other in self.derived.conflicts[slug]],
         )
 
     def tree(self) -> list[TechniqueView]:

@@ -97,7 +97,9 @@ def test_evidence_goes_as_far_as_the_furthest_claim(level: str, verdicts: list[s
 def test_implementations_name_their_papers() -> None:
     found = implemented_papers(ROOT)
     assert "2210.17323" in found  # GPTQ
-    assert not [name for name in found if not re.fullmatch(r"\d{4}\.\d{4,5}", name)]
+    titles = {name for name in found if not re.fullmatch(r"\d{4}\.\d{4,5}", name)}
+    assert titles == {title.casefold() for title in titles}
+    assert "half-quadratic quantization of large machine learning models" in titles
 
 
 def test_the_table_is_light(site: Site, table: dict[str, Any]) -> None:
