@@ -1,0 +1,76 @@
+"""How an iteration is put together: whole prompts or pieces of them, beside decodes or apart.
+
+Paper: arXiv 2403.02310 (Sarathi-Serve), section 4; 2308.16369 (SARATHI); mixed iterations are Orca's.
+Idea: a prompt passed in pieces of bounded size cannot hold up the decodes that share its iterations for long, and the
+    decodes ride along while its weights are read anyway.
+Symbols: nothing.
+Simplified: the size of a piece is given, not searched for from a latency target.
+Differs: Sarathi fills up running decodes first; here jobs are taken in the policy's order, which is the same under
+    first come, first served, where whatever decodes is older than whatever waits.
+Cost: each piece reads the keys and values of all before it: tokens**2 / (2 * chunk) instead of none.
+Checked against: the limits of every iteration; chunked output equals whole output with a real model.
+"""
+
+from collections.abc import Callable, Iterable
+
+from reference_impls.serving import Batch, Job, Limits
+
+Claim = Callable[[Job, int], bool]
+"""(job, tokens) -> whether its cache lies on the device with room for so many more."""
+
+
+def share_of(job: Job, limits: Limits, room: int, is_first: bool) -> int:
+    """Tokens that the job may pass in this iteration; 0 where its whole prompt does not fit.
+
+    A whole prompt that no iteration could hold runs as an iteration's first, or it would never run.
+    """
+    pending = job.pending
+    if limits.chunk is None:
+        return pending if pending <= room or is_first else 0
+    return min(pending, limits.chunk, room)
+
+
+def compose(ordered: Iterable[Job], limits: Limits, claim: Claim | None = None) -> Batch:
+    """Take jobs in their order until the batch is full or no token is left; pass over whose cache has no room."""
+    jobs: list[Job] = []
+    shares: list[int] = []
+    room, passed_over = limits.tokens, 0
+    for job in ordered:
+        if room <= 0 or len(jobs) == limits.batch or passed_over > limits.batch:
+            break
+        share = 1 if job.prompt + job.generated - job.cached == 1 else share_of(job, limits, room, not jobs)
+        if share == 0 or (claim is not None and not claim(job, share)):
+            passed_over += 1
+            continue
+        room -= share
+        jobs.append(job)
+        shares.append(share)
+    batch = Batch(jobs, shares)
+    return counted(prompts_first(batch) if limits.mixing == "separate" else batch)
+
+
+def is_decode(job: Job) -> bool:
+    """Whether the job's next iteration passes the token it has made last, and nothing else."""
+    return job.generated > 0 and job.pending == 1
+
+
+def prompts_first(batch: Batch) -> Batch:
+    """The prompts alone where there are any; the decodes are held for one iteration."""
+    prompts = [(job, tokens) for job, tokens in zip(batch.jobs, batch.tokens, strict=True) if not is_decode(job)]
+    if not prompts or len(prompts) == len(batch.jobs):
+        return batch
+    held = [job for job in batch.jobs if is_decode(job)]
+    return Batch([job for job, _ in prompts], [tokens for _, tokens in prompts], held=held)
+
+
+def counted(batch: Batch) -> Batch:
+    """Fill in what the cost model asks for."""
+    prefill = decoders = kv_tokens = 0
+    for job, tokens in zip(batch.jobs, batch.tokens, strict=True):
+        kv_tokens += job.cached
+        if tokens == 1 and job.generated and job.prompt + job.generated == job.cached + 1:
+            decoders += 1
+        else:
+            prefill += tokens
+    batch.prefill_tokens, batch.decoders, batch.kv_tokens = prefill, decoders, kv_tokens
+    return batch

@@ -1,0 +1,213 @@
+"""The loop of continuous batching: admit, order, compose, run, charge; the same for a simulation and a real model.
+
+Paper: "Orca: A Distributed Serving System for Transformer-Based Generative Models", section 3.1.
+Idea: the scheduler is asked anew for every iteration, so requests come and go between any two tokens.
+Symbols: nothing.
+Simplified: time is that of the executor's iterations; while nothing runs it moves on to the next arrival at once.
+Differs: decisions that cannot change for some iterations are not taken again, where the executor can say how long
+    those iterations are.
+Cost: constant time for each member of the batch, beside the policy's own.
+Checked against: hand-worked traces; the same run with every decision taken.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from reference_impls.serving import Batch, Job, Limits, Request, Scheduler, State
+from reference_impls.serving.chunked_prefill import compose
+from reference_impls.serving.kv_swap import Space
+
+Observer = Callable[[float, Batch, int, float], None]
+"""(start, batch, iterations, seconds)."""
+
+
+class Executor(Protocol):
+    """Who does the work of an iteration. begin: a decision is about to be taken (a real clock starts here)."""
+
+    def begin(self) -> None:
+        """A round begins."""
+
+    def run(self, batch: Batch, most: int, until_s: float) -> tuple[int, float, float]:
+        """Run once, or up to `most` times until `until_s` seconds have passed, the iteration that passes them included.
+
+        -> iterations, seconds of the first, seconds of all
+        """
+
+    def prefill_s(self, tokens: int) -> float:
+        """Predicted seconds of an iteration with so many tokens of one job."""
+
+    def finish(self, job: Job) -> None:
+        """The job has ended or was cancelled."""
+
+
+@dataclass
+class Record:
+    """What a run leaves: jobs in the order of their ends, and gaps between tokens as (seconds, how many)."""
+
+    jobs: list[Job] = field(default_factory=list)
+    gaps: list[tuple[float, int]] = field(default_factory=list)
+    iterations: int = 0
+    token_steps: int = 0
+    decisions: int = 0
+    stalled_s: float = 0.0
+    end_s: float = 0.0
+
+
+class Server:
+    """One replica. `step` runs one decision; `serve` a whole trace."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        limits: Limits,
+        executor: Executor,
+        space: Space | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.scheduler, self.limits, self.executor, self.space = scheduler, limits, executor, space
+        self.observer = observer
+        self.state = State(0.0, executor.prefill_s, limits.batch)
+        self.record = Record()
+        self.live: dict[int, Job] = {}
+        self._before: list[Job] = []
+
+    def submit(self, job: Job) -> None:
+        """A request arrives. Refuses what could never fit."""
+        if self.space is not None:
+            needed = self.space.config.blocks_for(job.prompt + job.output)
+            if needed > self.space.config.device_blocks:
+                raise ValueError(
+                    f"request {job.id} needs {needed} blocks, the device has {self.space.config.device_blocks}"
+                )
+        self.live[job.id] = job
+        self.scheduler.enter(job, self.state)
+
+    def cancel(self, job_id: int) -> None:
+        """The client has gone: everything that the job holds is free again."""
+        job = self.live[job_id]
+        job.cancelled = True
+        self._end(job)
+
+    def serve(self, requests: Iterable[Request]) -> Record:
+        """Run a trace to its end."""
+        coming = sorted(requests, key=lambda one: (one.arrival_s, one.id))
+        jobs = [Job(one.id, one.arrival_s, one.prompt, one.output) for one in coming]
+        jobs.reverse()
+        while jobs or self.live:
+            while jobs and jobs[-1].arrival_s <= self.state.now:
+                self.submit(jobs.pop())
+            arrival = jobs[-1].arrival_s if jobs else float("inf")
+            if not self.live:
+                self.state.now = arrival
+            else:
+                self.step(arrival)
+        self.record.end_s = self.state.now
+        return self.record
+
+    def step(self, next_arrival_s: float = float("inf")) -> Batch:
+        """Take one decision and run it."""
+        self.executor.begin()
+        batch = self._choose()
+        if not batch.jobs:
+            self._wait(next_arrival_s)
+            return batch
+        state, start = self.state, self.state.now
+        debt = self._pay()
+        ends = self._valid_until(batch, next_arrival_s) - debt
+        most = 1 if batch.prefill_tokens else min(job.output - job.generated for job in batch.jobs)
+        if self.space is not None and most > 1:
+            most = self.space.iterations(batch.jobs, most)
+        count, first_s, seconds = self.executor.run(batch, most, ends)
+        state.now = start + debt + seconds
+        self._advance(batch, count, start + debt + first_s)
+        self.scheduler.ran(batch, debt + seconds, state)
+        if self.observer:
+            self.observer(start + debt, batch, count, seconds)
+        for job in [job for job in batch.jobs if job.generated >= job.output]:
+            self._end(job)
+        return batch
+
+    def _choose(self) -> Batch:
+        self.record.decisions += 1
+        space, scheduler, state = self.space, self.scheduler, self.state
+        ordered = scheduler.schedule(state)
+        if space is None:
+            return compose(ordered, self.limits)
+
+        def key(job: Job) -> tuple[float, ...]:
+            return scheduler.needed(job, state)
+
+        space.begin(state.now)
+        batch = compose(ordered, self.limits, lambda job, tokens: space.claim(job, tokens, key))
+        space.look_ahead(key)
+        return batch
+
+    def _wait(self, next_arrival_s: float) -> None:
+        """Nothing can run: until a copy is done or a request arrives."""
+        copy_s = self.space.next_copy_s() if self.space is not None else float("inf")
+        if self.space is not None and copy_s == float("inf") and not self.space.forced:
+            self.space.forced = True
+            return
+        until = min(copy_s, next_arrival_s)
+        if until == float("inf"):
+            raise RuntimeError(f"{len(self.live)} jobs wait and none can run")
+        self.record.stalled_s += until - self.state.now
+        self.state.now = until
+
+    def _pay(self) -> float:
+        """Seconds that copies have held the iteration up."""
+        if self.space is None:
+            return 0.0
+        debt, self.space.debt_s = self.space.debt_s, 0.0
+        self.record.stalled_s += debt
+        return debt
+
+    def _valid_until(self, batch: Batch, next_arrival_s: float) -> float:
+        """Seconds from now for which the decision stands."""
+        now = self.state.now
+        ends = self.scheduler.patience(batch, self.state)
+        if self.scheduler.preempts or len(batch.jobs) < self.limits.batch:
+            ends = min(ends, next_arrival_s - now)
+        if self.space is not None:
+            ends = min(ends, self.space.next_copy_s() - now)
+        return ends
+
+    def _advance(self, batch: Batch, count: int, first_end_s: float) -> None:
+        """Count what every member has made, and who had to pause."""
+        record, now = self.record, self.state.now
+        record.iterations += count
+        number = record.iterations
+        later = (now - first_end_s) / (count - 1) if count > 1 else 0.0
+        made = 0
+        for job, tokens in zip(batch.jobs, batch.tokens, strict=True):
+            job.last_iteration = number
+            job.cached += tokens + count - 1
+            if job.cached < job.prompt + job.generated:
+                continue  # a piece of a prompt
+            if job.generated == 0:
+                job.first_token_s = first_end_s
+            else:
+                record.gaps.append((first_end_s - job.last_token_s, 1))
+            made += 1
+            job.generated += count
+            job.last_token_s = now
+            if self.space is not None:
+                self.space.grow(job)
+        if count > 1 and made:
+            record.gaps.append((later, made * (count - 1)))
+        record.token_steps += len(batch.jobs) * count
+        held = {job.id for job in batch.held}
+        for job in self._before:
+            if job.last_iteration != number and job.finished_s is None and job.id not in held:
+                job.preemptions += 1
+        self._before = batch.jobs if not batch.held else [*batch.jobs, *batch.held]
+
+    def _end(self, job: Job) -> None:
+        job.finished_s = self.state.now
+        del self.live[job.id]
+        self.scheduler.leave(job)
+        if self.space is not None:
+            self.space.release(job)
+        self.executor.finish(job)
+        self.record.jobs.append(job)

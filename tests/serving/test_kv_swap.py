@@ -1,0 +1,115 @@
+"""Blocks are conserved in both tiers whatever happens, and moving caches early never costs more than late."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reference_impls.serving import Job, Limits, Request, fastserve, fcfs, policies
+from reference_impls.serving.cost import CostModel
+from reference_impls.serving.kv_swap import Config, Space
+from reference_impls.serving.metrics import SUMMARIES
+from reference_impls.serving.serve import Server
+from reference_impls.serving.simulate import Simulated, simulate
+from tests.serving.conftest import EXACT, traces
+
+POLICIES = policies()
+
+
+def check(space, jobs):
+    config = space.config
+    moving = sum(copy.blocks for copy in (*space.leaving, *space.coming))
+    on_device = sum(job.blocks for job in jobs if job.place == "device")
+    on_host = sum(job.blocks for job in jobs if job.place == "host")
+    assert space.free + on_device + moving == config.device_blocks
+    assert space.host_free + on_host + moving == config.host_blocks
+    assert min(space.free, space.host_free) >= 0
+    assert {job.id for job in jobs if job.place == "device"} == set(space.resident)
+    assert {job.id for job in jobs if job.place == "host"} == set(space.on_host)
+
+
+@pytest.mark.parametrize("swap", ["proactive", "reactive", "recompute"])
+@given(
+    trace=traces(most=14),
+    name=st.sampled_from([*POLICIES]),
+    host=st.sampled_from([0, 8, 64]),
+    cancel=st.sets(st.integers(0, 13)),
+)
+@settings(max_examples=15)
+def test_blocks_are_conserved_and_nobody_runs_from_the_host(swap, trace, name, host, cancel):
+    config = Config(24, host, tokens_per_block=4, swap=swap, reserve_blocks=2, bytes_per_block=2.0**-8)
+    space = Space(config)
+    server = Server(POLICIES[name].Scheduler(POLICIES[name].Config()), Limits(4), Simulated(EXACT), space)
+    jobs = [Job(one.id, one.arrival_s, one.prompt, one.output) for one in trace]
+    waiting = jobs[::-1]
+    while waiting or server.live:
+        while waiting and waiting[-1].arrival_s <= server.state.now:
+            server.submit(waiting.pop())
+        if not server.live:
+            server.state.now = waiting[-1].arrival_s
+            continue
+        batch = server.step(waiting[-1].arrival_s if waiting else float("inf"))
+        assert all(job.place in ("device", "nowhere") for job in batch.jobs)  # nowhere: just finished
+        assert all(config.blocks_for(job.cached) <= job.blocks for job in batch.jobs if job.place == "device")
+        check(space, jobs)
+        for number in [one for one in cancel if one in server.live and server.record.iterations > 3 * one]:
+            server.cancel(number)
+            check(space, jobs)
+    space.begin(float("inf"))
+    assert (space.free, space.host_free) == (config.device_blocks, host)
+    assert all(job.cancelled or job.generated == job.output for job in jobs)
+
+
+def crowded():
+    """Long jobs that fill the memory, and short ones that come while they run."""
+    long = [Request(n, 0.01 * n, 64, 200) for n in range(12)]
+    return [*long, *(Request(12 + n, 0.5 + 0.2 * n, 64, 8) for n in range(60))]
+
+
+def mean_per_token(swap, device_blocks, link=1.0):
+    cost = CostModel(0.01, 0.0005, 0.0002, 0.0)
+    config = Config(device_blocks, 4096, 16, swap, 8, bytes_per_block=0.0005, link_bytes_per_s=link)
+    space = Space(config)
+    record = simulate(crowded(), fastserve.Scheduler(), cost, Limits(8), space)
+    return SUMMARIES["per_token"](record), space.counts
+
+
+def test_early_copies_beat_late_ones_and_both_beat_computing_again():
+    (early, moved), (late, _), (again, dropped) = (
+        mean_per_token(swap, 96) for swap in ("proactive", "reactive", "recompute")
+    )
+    assert moved.blocks_out
+    assert dropped.drops
+    assert early <= late <= again
+
+
+def test_a_slow_link_turns_the_order_round():
+    """Negative control: copying a block takes longer than computing it, so dropping it is the better way."""
+    late, again = (mean_per_token(swap, 96, link=0.01)[0] for swap in ("reactive", "recompute"))
+    assert again < late
+
+
+def test_where_memory_suffices_all_ways_are_equal():
+    found = {mean_per_token(swap, 4096)[0] for swap in ("proactive", "reactive", "recompute")}
+    assert len(found) == 1
+
+
+def test_the_latest_arrival_gives_way_as_in_vllm():
+    """Two jobs grow until the blocks run out: the younger loses its own and begins again later."""
+    trace = [Request(0, 0.0, 4, 28), Request(1, 0.0, 4, 28)]
+    space = Space(Config(8, 0, 4, "recompute"))
+    record = simulate(trace, fcfs.Scheduler(), EXACT, Limits(2), space)
+    older, younger = sorted(record.jobs, key=lambda job: job.id)
+    assert older.finished_s < younger.finished_s
+    assert (older.preemptions, younger.preemptions) == (0, 1)
+    assert space.counts.drops == 1
+
+
+def test_what_could_never_fit_is_refused():
+    with pytest.raises(ValueError, match="request 0 needs 3 blocks, the device has 2"):
+        simulate([Request(0, 0.0, 8, 4)], fcfs.Scheduler(), EXACT, space=Space(Config(2, 0, 4)))
+
+
+@pytest.mark.parametrize("wrong", [{"device_blocks": 0}, {"swap": "never"}, {"link_bytes_per_s": 0.0}])
+def test_a_config_refuses_what_has_no_meaning(wrong):
+    with pytest.raises(ValueError, match="must be"):
+        Config(**{"device_blocks": 4} | wrong)
