@@ -16,11 +16,13 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_numbers_of_the_readme_are_those_of_the_catalogue():
+    """It says "over": adding a paper edits no other file, and the numbers may not lag far behind."""
     catalogue = load_catalogue(ROOT)
     claims = sum(len(entry.paper.claims) for entry in catalogue.entries.values())
-    assert f"**{len(catalogue.entries):,} papers**" in README
-    assert f"**taxonomy of {len(catalogue.pages)} techniques**" in README
-    assert f"**{claims} typed claims**" in README
+    counts = {"papers": len(catalogue.entries), "techniques": len(catalogue.pages), "typed claims": claims}
+    for what, count in counts.items():
+        [told] = re.findall(rf"over ([\d,]+) {what}\*\*", README)
+        assert 0.7 * count <= int(told.replace(",", "")) <= count, what
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "site/pages/contribute.md", "Makefile"])
