@@ -104,7 +104,8 @@ def by_seed(measure: Callable[[str, int], float]) -> Callable[[Workload, str], S
 
     def prepare(workload: Workload, device: str) -> Step:  # noqa: ARG001 values do not depend on the device
         seeds, model = count(), str(workload["model"])
-        load_model(model)
+        if model in EVALUATED:  # where it is missing, that is said before anything is measured
+            load_model(model)
         return lambda: measure(model, next(seeds))
 
     return prepare

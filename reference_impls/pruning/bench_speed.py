@@ -7,12 +7,10 @@ from functools import cache, partial
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.functional import linear
 
-from reference_impls.measurement.case import Case, Ceilings, Implementation, Limit, Quality, Role, Step, Workload
+from reference_impls.measurement.case import Case, Ceilings, Implementation, Limit, Quality, Step, Workload
 from reference_impls.models.decoder import Decoder
-from reference_impls.pruning import contextual, layers, semi_structured, surgery, wanda, width
+from reference_impls.pruning import contextual, layers, surgery, wanda, width
 from reference_impls.pruning.apply import prune_model
 from reference_impls.pruning.bench_models import (
     calibration_of,
@@ -26,15 +24,11 @@ from reference_impls.pruning.semi_structured import SemiStructuredLinear
 
 CACHED, PROMPT = 64, 256
 """Tokens in the cache of a decode step; tokens of a prefill."""
-SIDE = 8192
 
 
 def cases() -> list[Case]:
-    """Every timed case."""
-    return [*_model_cases("smollm2-135m"), *(_layer_case(batch) for batch in (16, 512, 8192))]
-
-
-# Whole models on the CPU.
+    """Whole models on the CPU; `bench_gpu.py` has single layers on a GPU."""
+    return _model_cases("smollm2-135m")
 
 
 def _model_cases(model: str) -> list[Case]:
@@ -175,56 +169,3 @@ def _numbers(module: torch.nn.Module) -> int:
     if isinstance(module, SemiStructuredLinear):
         return module.out_features * module.in_features
     return module.weight.numel() if isinstance(module, torch.nn.Linear) else 0
-
-
-# One layer on a GPU with sparse tensor cores.
-
-
-def _layer_case(batch: int) -> Case:
-    roles: dict[str, Role] = {"dense": "baseline"}
-    return Case(
-        id=f"pruning/linear-8192-cuda/batch-{batch}",
-        title=f"One 8192 x 8192 linear layer with 2:4 weights, {batch} rows",
-        metric="step_time",
-        workload={"in": SIDE, "out": SIDE, "batch": batch, "dtype": "bfloat16"},
-        implementations=tuple(
-            Implementation(
-                name,
-                roles.get(name, "method"),
-                "kernel" if path != "unpack" else "packed",
-                partial(_layer, path),
-                limit=partial(_layer_limit, name),
-                module=None if name == "dense" else "semi_structured",
-            )
-            for name, path in (("dense", None), ("tensor-core", "tensor_core"), ("unpack", "unpack"))
-        ),
-        timed=True,
-        devices=("cuda",),
-    )
-
-
-def _layer(path: str | None, work: Workload, device: str) -> Step:
-    generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(SIDE, SIDE, generator=generator).to(device, torch.bfloat16)
-    weight = weight * semi_structured.keep_mask(weight, semi_structured.Config())
-    inputs = torch.randn(int(work["batch"] or 1), SIDE, generator=generator).to(device, torch.bfloat16)
-    if path is None:
-        return lambda: _done(linear(inputs, weight))
-    multiply = semi_structured.prepare(semi_structured.pack(weight), path)
-    return lambda: _done(multiply(inputs))
-
-
-def _layer_limit(name: str, work: Workload, ceilings: Ceilings) -> Limit | None:
-    rate = (ceilings.matmul_flops_per_s or {}).get("bfloat16")
-    if rate is None or ceilings.read_bytes_per_s is None:
-        return None
-    rows, dense = int(work["batch"] or 1), name == "dense"
-    flops = 2 * rows * SIDE * SIDE * (1 if dense else 0.5)
-    moved = SIDE * SIDE * (2 if dense else 9 / 8)
-    return Limit(
-        max(flops / rate, moved / ceilings.read_bytes_per_s), "the larger of FLOPs / rate and bytes / bandwidth"
-    )
-
-
-def _done(_result: Tensor) -> None:
-    """A timed step returns nothing."""

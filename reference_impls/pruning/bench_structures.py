@@ -9,7 +9,6 @@ from reference_impls.measurement.case import Case
 from reference_impls.models.decoder import Decoder
 from reference_impls.pruning import layers, structured, surgery, width
 from reference_impls.pruning.bench_models import (
-    SEEDS,
     Way,
     calibration_of,
     dense_way,
@@ -77,21 +76,29 @@ def _bytes(model: Decoder) -> float:
     return float(sum(parameter.nbytes for parameter in model.parameters()))
 
 
-def blocks_case(model: str, removed: int) -> Case:
-    """The least influential blocks removed, or the last but one, or any."""
+def blocks_cases(model: str, removed: int, trials: int) -> list[Case]:
+    """The least influential blocks removed, or the last but one, or (on the tiny model) any; and the bytes left."""
     ways = [
         Way("shortgpt", partial(_without_blocks, "shortgpt", removed), "layers", effect="kernel"),
         Way("last-but-one", partial(_without_blocks, "last", removed), role="peer", effect="kernel"),
-        Way("random", partial(_without_blocks, "random", removed), role="peer", effect="kernel"),
     ]
-    return value_case(
-        f"pruning/{model}/blocks-{removed}/perplexity",
-        f"Perplexity of {model} without {removed} of its blocks",
-        "perplexity",
-        [dense_way(), *ways],
-        workload(model, removed_blocks=removed),
-        SEEDS,
-    )
+    if model == "tiny-target":
+        ways.append(Way("random", partial(_without_blocks, "random", removed), role="peer", effect="kernel"))
+    size = [
+        Way("dense", lambda name, _seed: _bytes(load_model(name)), role="baseline"),
+        *(Way(one.name, partial(_bytes_without, removed), one.module, one.role, "kernel") for one in ways),
+    ]
+    work = workload(model, removed_blocks=removed)
+    name, title = f"pruning/{model}/blocks-{removed}", f"{model} without {removed} of its blocks"
+    return [
+        value_case(f"{name}/perplexity", f"Perplexity of {title}", "perplexity", [dense_way(), *ways], work, trials),
+        value_case(f"{name}/weight_bytes", f"Bytes of {title}", "weight_bytes", size, work),
+    ]
+
+
+def _bytes_without(removed: int, model: str, _seed: int) -> float:
+    """All blocks are of one size."""
+    return _bytes(surgery.remove_blocks(load_model(model), tuple(range(removed))))
 
 
 @cache

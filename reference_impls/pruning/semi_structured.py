@@ -98,35 +98,58 @@ def obstacle(packed: PackedWeight, path: str) -> str | None:
         return f"runs on NVIDIA GPUs, the weight is on {packed.values.device}"
     if torch.cuda.get_device_capability(packed.values.device) < (8, 0):
         return "needs sparse tensor cores (compute capability 8.0)"
-    if packed.values.dtype not in (torch.float16, torch.bfloat16):
-        return f"needs float16 or bfloat16, got {packed.values.dtype}"
-    if packed.shape[0] % 32 or packed.shape[1] % 64:
-        return f"needs out a multiple of 32 and in of 64, got {packed.shape}"
+    if packed.values.dtype not in (torch.float16, torch.bfloat16, torch.int8):
+        return f"needs float16, bfloat16 or int8, got {packed.values.dtype}"
+    step = 128 if packed.values.dtype == torch.int8 else 64
+    if packed.shape[0] % 32 or packed.shape[1] % step:
+        return f"needs out a multiple of 32 and in of {step}, got {packed.shape}"
     return None
 
 
 def prepare(packed: PackedWeight, path: str = "unpack") -> Callable[[Tensor], Tensor]:
-    """A function inputs: (batch.., in) -> (batch.., out) by the path; its own form of the weight is made once."""
+    """A function inputs: (batch.., in) -> (batch.., out) by the path; its own form of the weight is made once.
+
+    A weight of int8 is for inputs of int8, and gives sums of int32.
+    """
     reason = obstacle(packed, path)
     if reason is not None:
         raise ValueError(f"path {path} {reason}")
     if path == "unpack":
         return lambda inputs: linear(inputs, unpack(packed).to(inputs.dtype))
-    from torch.sparse import to_sparse_semi_structured
-
-    held = to_sparse_semi_structured(unpack(packed))
+    multiply = _int8_product(packed) if packed.values.dtype == torch.int8 else _half_product(packed)
 
     def product(inputs: Tensor) -> Tensor:
         rows = inputs.reshape(-1, inputs.shape[-1])
-        short = -len(rows) % 8  # the kernel wants rows in multiples of 8
-        out: Tensor = linear(nn.functional.pad(rows, (0, 0, 0, short)), held)
+        short = -len(rows) % 32  # the kernels want rows in multiples of 8, 16 or 32
+        out = multiply(nn.functional.pad(rows, (0, 0, 0, short)))
         return out[: len(rows)].reshape(*inputs.shape[:-1], -1)
 
     return product
 
 
+def _half_product(packed: PackedWeight) -> Callable[[Tensor], Tensor]:
+    from torch.sparse import to_sparse_semi_structured
+
+    held = to_sparse_semi_structured(unpack(packed))
+    return lambda rows: linear(rows, held)
+
+
+def _int8_product(packed: PackedWeight) -> Callable[[Tensor], Tensor]:
+    held = torch._cslt_compress(unpack(packed))  # cuSPARSELt's own layout: torch's public tensors round to int8 again
+
+    def multiply(rows: Tensor) -> Tensor:
+        columns = torch._cslt_sparse_mm(held, rows.T, out_dtype=torch.int32)  # (out, rows)
+        return columns.T
+
+    return multiply
+
+
 class SemiStructuredLinear(nn.Module):
-    """A linear layer whose 2:4 weight is stored packed. Effect: packed (bytes saved; unpacked at each call)."""
+    """A linear layer whose 2:4 weight is stored packed.
+
+    Effect: packed (bytes saved; unpacked at each call). On a GPU with sparse tensor cores, and inputs of the weight's
+    dtype, these multiply: at the first call there the weight is held in their layout too.
+    """
 
     effect = "packed"
     values: Tensor
@@ -139,11 +162,28 @@ class SemiStructuredLinear(nn.Module):
         self.register_buffer("values", weight.values)
         self.register_buffer("codes", weight.codes)
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
+        self._product: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def packed(self) -> PackedWeight:
+        """The weight as it is stored."""
+        return PackedWeight(self.values, self.codes)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SemiStructuredLinear":
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._product = None  # was made for another device or dtype
+        return self
 
     def dense(self) -> Tensor:
         """-> (out, in)"""
-        return unpack(PackedWeight(self.values, self.codes))
+        return unpack(self.packed)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """inputs: (batch.., in) -> (batch.., out)"""
-        return linear(inputs, self.dense().to(inputs.dtype), self.bias)
+        if inputs.dtype != self.values.dtype or obstacle(self.packed, "tensor_core") is not None:
+            bias = None if self.bias is None else self.bias.to(inputs.dtype)
+            return linear(inputs, self.dense().to(inputs.dtype), bias)
+        if self._product is None:
+            self._product = prepare(self.packed, "tensor_core")
+        out = self._product(inputs)
+        return out if self.bias is None else out + self.bias

@@ -7,7 +7,7 @@ import torch
 
 from reference_impls.low_rank import bench as low_rank_bench
 from reference_impls.measurement.case import Ceilings
-from reference_impls.pruning import bench, bench_models, bench_speed, wanda
+from reference_impls.pruning import bench, bench_gpu, bench_models, bench_speed, bench_structures, wanda
 from reference_impls.pruning.bench_models import CONTEXT, EVALUATED, by_seed, calibration_of, tokens_of
 from scripts.bench.runner import Budget, run_case
 from scripts.catalogue.vocabulary import METRICS
@@ -30,7 +30,7 @@ def small_model(monkeypatch):
     """A model of seven small blocks under the tiny target's name, so that a case runs at once."""
     text = random_tokens(1, 1200).flatten()
     sizes = {"CONTEXT": 64, "EVALUATED": {"tiny-target": 256}, "CALIBRATED": {"tiny-target": 256}}
-    for module in (bench_models, bench, bench_speed):
+    for module in (bench_models, bench, bench_speed, bench_structures):
         for name in sizes.keys() & vars(module).keys():
             monkeypatch.setattr(module, name, sizes[name])
         for name, value in (("load_model", deep_decoder(7)), ("tokens_of", text)):
@@ -57,8 +57,57 @@ def test_metrics_are_known_and_modules_exist():
 
 
 def test_every_sparsity_from_10_to_80_percent_has_its_case():
-    found = {case.workload["sparsity"] for case in FAMILIES["pruning"] if "tiny-target/sparsity" in case.id}
-    assert found == {percent / 100 for percent in range(10, 90, 10)}
+    for model in bench.MODELS:
+        found = {case.workload["sparsity"] for case in FAMILIES["pruning"] if f"{model}/sparsity" in case.id}
+        assert found == {percent / 100 for percent in range(10, 90, 10)}
+    tiny = [case for case in FAMILIES["pruning"] if "tiny-target/sparsity" in case.id]
+    assert all({one.module for one in case.implementations} >= set(bench.WEIGHT_METHODS) for case in tiny)
+    assert all(case.trials >= 3 for case in tiny)
+
+
+@pytest.mark.parametrize(("model", "most"), [("tiny-target", 5), ("smollm2-135m", 10)])
+def test_every_number_of_removed_blocks_has_a_quality_and_a_size(model, most):
+    ids = {case.id for case in FAMILIES["pruning"]}
+    for removed in range(1, most + 1):
+        assert {f"pruning/{model}/blocks-{removed}/{part}" for part in ("perplexity", "weight_bytes")} <= ids
+
+
+def test_bytes_without_blocks_are_those_of_the_smaller_model(small_model):
+    case = next(one for one in FAMILIES["pruning"] if one.id == "pruning/tiny-target/blocks-2/weight_bytes")
+    sizes = {one.name: one.prepare(case.workload, "cpu")() for one in case.implementations}
+    block = sum(p.nbytes for p in deep_decoder(7).blocks[0].parameters())
+    assert sizes["dense"] - sizes["shortgpt"] == sizes["dense"] - sizes["random"] == 2 * block
+
+
+@pytest.mark.parametrize("case", bench_gpu.cases(), ids=lambda case: case.id)
+def test_gpu_cases_have_limits_by_formula_and_say_why_a_cpu_cannot(case, monkeypatch):
+    rates = Ceilings(read_bytes_per_s=1e12, matmul_flops_per_s={"bfloat16": 4e14, "int8": 8e14})
+    limits = {one.name: one.limit(case.workload, rates).value for one in case.implementations if one.limit}
+    rows = case.workload["batch"]
+    if "feed-forward" in case.id:
+        assert limits["neurons-50"] == pytest.approx(limits["dense"] / 2)
+        return
+    numbers, size = case.workload["in"] * case.workload["out"], 1 if case.workload["dtype"] == "int8" else 2
+    rate = 8e14 if size == 1 else 4e14
+    assert limits["dense"] == pytest.approx(max(2 * rows * numbers / rate, numbers * size / 1e12))
+    assert limits["tensor-core"] < limits["dense"]
+    assert limits["dense"] / limits["tensor-core"] <= 2
+    sparse = next(one for one in case.implementations if one.name == "tensor-core")
+    small = {**case.workload, "in": 128, "out": 64, "batch": 3}
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="tensor_core runs on NVIDIA GPUs"):
+            sparse.prepare(small, "cpu")
+
+
+def test_gpu_steps_run_where_they_can_on_a_cpu_and_a_wrong_product_is_refused():
+    work = {"in": 128, "out": 64, "batch": 3, "dtype": "bfloat16"}
+    assert bench_gpu._sparse(torch.bfloat16, "unpack", work, "cpu")() is None
+    assert bench_gpu._dense(torch.bfloat16, work, "cpu")() is None
+    weight = bench_gpu.sparse_weight(work, "cpu", torch.bfloat16)
+    assert weight.count_nonzero() == weight.numel() / 2
+    with pytest.raises(ValueError, match="off the dense one"):
+        bench_gpu.checked(lambda x: 2 * (x @ weight.T), weight, bench_gpu._inputs(work, "cpu", torch.bfloat16))
+    assert bench_gpu.neurons_left(0.2) % 128 == 0
 
 
 @pytest.mark.parametrize("seed", range(3))

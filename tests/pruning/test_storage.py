@@ -111,6 +111,41 @@ def test_tensor_cores_give_the_dense_product(rows):
     assert torch.allclose(prepare(packed, "tensor_core")(inputs).float(), dense, rtol=2e-2, atol=2e-2)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("rows", [1, 32, 100])
+def test_tensor_cores_give_the_exact_sums_of_int8(rows):
+    weight = two_of_four(128, 256, torch.float32).mul(20).clamp(-127, 127).to(torch.int8).cuda()
+    packed = pack(weight)
+    if obstacle(packed, "tensor_core"):
+        pytest.skip(obstacle(packed, "tensor_core"))
+    inputs = inputs_of(rows, 256).mul(20).clamp(-127, 127).to(torch.int8).cuda()
+    found = prepare(packed, "tensor_core")(inputs)
+    assert torch.equal(found.long().cpu(), inputs.long().cpu() @ weight.long().cpu().T)
+
+
+def test_a_layer_takes_the_tensor_cores_where_they_are_and_unpacks_elsewhere(monkeypatch):
+    weight, bias = two_of_four(32, 64, torch.float32), torch.randn(32)
+    layer, inputs = SemiStructuredLinear(pack(weight), bias), torch.randn(3, 64)
+    expected = torch.nn.functional.linear(inputs, weight, bias)
+    assert torch.equal(layer(inputs), expected)
+    assert layer._product is None
+    made = []
+
+    def prepare_once(packed, path):
+        made.append(path)
+        return lambda x: x @ semi_structured.unpack(packed).T
+
+    monkeypatch.setattr(semi_structured, "obstacle", lambda _packed, _path: None)
+    monkeypatch.setattr(semi_structured, "prepare", prepare_once)
+    assert torch.allclose(layer(inputs), expected, atol=1e-5)
+    assert torch.allclose(layer(inputs), expected, atol=1e-5)
+    assert made == ["tensor_core"]  # its own form of the weight is made once
+    layer.to(torch.float64)(inputs.double())
+    assert made == ["tensor_core"] * 2  # and again where the weight became another
+    layer(inputs)  # inputs of another dtype are for the dense product
+    assert len(made) == 2
+
+
 @pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.9, 1.0])
 @DTYPES
 def test_bitmask_keeps_the_weight_and_its_bytes_are_the_formula(dtype, sparsity):
