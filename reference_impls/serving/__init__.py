@@ -13,7 +13,7 @@ from pkgutil import iter_modules
 from typing import Any, Literal, Protocol, cast
 
 HEADER_FIELDS = ("Paper", "Idea", "Symbols", "Simplified", "Differs", "Cost", "Checked against")
-TORCH_MODULES = ("engine", "engine_state", "bench")
+TORCH_MODULES = ("engine", "bench", "handover")
 """Names whose modules, and those that begin with them, import torch."""
 
 Place = Literal["nowhere", "device", "leaving", "host", "coming"]

@@ -28,6 +28,9 @@ class Executor(Protocol):
     def begin(self) -> None:
         """A round begins."""
 
+    def admit(self, job: Job) -> None:
+        """A job has arrived; what is known of its prompt may count as cached."""
+
     def run(self, batch: Batch, most: int, until_s: float) -> tuple[int, float, float]:
         """Run once, or up to `most` times until `until_s` seconds have passed, the iteration that passes them included.
 
@@ -81,6 +84,7 @@ class Server:
                     f"request {job.id} needs {needed} blocks, the device has {self.space.config.device_blocks}"
                 )
         self.live[job.id] = job
+        self.executor.admit(job)
         self.scheduler.enter(job, self.state)
 
     def cancel(self, job_id: int) -> None:
@@ -91,9 +95,11 @@ class Server:
 
     def serve(self, requests: Iterable[Request]) -> Record:
         """Run a trace to its end."""
-        coming = sorted(requests, key=lambda one: (one.arrival_s, one.id))
-        jobs = [Job(one.id, one.arrival_s, one.prompt, one.output) for one in coming]
-        jobs.reverse()
+        return self.serve_jobs(Job(one.id, one.arrival_s, one.prompt, one.output) for one in requests)
+
+    def serve_jobs(self, found: Iterable[Job]) -> Record:
+        """The same for jobs, which may have caches already."""
+        jobs = sorted(found, key=lambda one: (one.arrival_s, one.id), reverse=True)
         while jobs or self.live:
             while jobs and jobs[-1].arrival_s <= self.state.now:
                 self.submit(jobs.pop())

@@ -29,6 +29,9 @@ class Simulated:
     def begin(self) -> None:
         """Deciding takes no time here."""
 
+    def admit(self, job: Job) -> None:
+        """Nothing is known beforehand."""
+
     def finish(self, job: Job) -> None:
         """Nothing is held here."""
 

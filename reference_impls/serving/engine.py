@@ -1,0 +1,158 @@
+"""A small serving engine: continuous batching of a real decoder over a paged cache, under any policy of this family.
+
+Paper: "Orca: A Distributed Serving System for Transformer-Based Generative Models", section 3; arXiv 2309.06180 (vLLM),
+    section 4.5; 2305.05920 (FastServe), section 4.2.
+Idea: one pass takes decodes, whole prompts and pieces of prompts together; rows differ in length and in how many tokens
+    are new; caches of paused requests move between device and host as the policy's `kv_swap.Space` says.
+Symbols: nothing.
+Simplified: greedy decoding; rows with fewer new tokens are padded to the longest, where Orca packs them (its selective
+    batching); the clock stands still between requests.
+Differs: nothing.
+Cost: one pass of the model an iteration, over rows * most new tokens; a copy of the cache a swap.
+Checked against: each request's tokens are those that it gets alone, whatever was batched, chunked, swapped or dropped.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reference_impls.kv_cache import blocks
+from reference_impls.kv_cache.paged import PagedPool, Sequence
+from reference_impls.kv_cache.prefix import PrefixTree
+from reference_impls.kv_cache.shape import shape_of
+from reference_impls.models.decoder import Decoder
+from reference_impls.serving import Batch, Job, Limits, Request, Scheduler
+from reference_impls.serving.cost import CostModel, Iteration
+from reference_impls.serving.kv_swap import Config as SpaceConfig
+from reference_impls.serving.kv_swap import Space
+from reference_impls.serving.serve import Record, Server
+
+
+@dataclass(frozen=True)
+class Config:
+    """Memory in blocks, what happens when it runs short, and what an iteration may hold.
+
+    stop_token: ends an answer early; reuse: keep the blocks of finished requests for others that begin alike;
+    side_stream: on CUDA, copy caches on a stream of their own, so that iterations go on meanwhile.
+    """
+
+    space: SpaceConfig
+    limits: Limits = field(default_factory=Limits)
+    stop_token: int | None = None
+    reuse: bool = False
+    side_stream: bool = True
+
+
+class Engine:
+    """The executor over a real model, and who moves its caches. `serve` runs a trace; `answers` holds the tokens.
+
+    prompts: request id -> (seq,) tokens; clock: seconds, such as time.perf_counter; profile: predicts prefill times
+    """
+
+    def __init__(
+        self,
+        model: Decoder,
+        prompts: Mapping[int, Tensor],
+        scheduler: Scheduler,
+        config: Config,
+        clock: Callable[[], float],
+        profile: CostModel = CostModel(),  # noqa: B008 frozen
+    ) -> None:
+        self.model, self.config, self.clock = model, config, clock
+        self.device = model.embedding.weight.device
+        space = config.space
+        memory = blocks.Config(space.tokens_per_block, space.device_blocks, min(space.host_blocks, 1 << 16))
+        if space.swap == "recompute":
+            memory = blocks.Config(space.tokens_per_block, space.device_blocks, 0)
+        self.pool = PagedPool(shape_of(model), memory)
+        self.tree = PrefixTree(self.pool.manager) if config.reuse else None
+        self.tokens = {number: prompt.tolist() for number, prompt in prompts.items()}
+        self.prompts = {number: len(prompt) for number, prompt in prompts.items()}
+        self.sequences: dict[int, Sequence] = {}
+        self.measured: list[Iteration] = []
+        self.reused_tokens = 0
+        self.prefill_s = profile.prefill_s
+        self.stream: Any = None
+        if config.side_stream and self.device.type == "cuda" and space.swap == "proactive":
+            self.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        self.server = Server(scheduler, config.limits, self, Space(space, mover=self))
+        self._began_s = 0.0
+
+    @property
+    def answers(self) -> dict[int, list[int]]:
+        """Tokens made for each request so far."""
+        return {number: tokens[self.prompts[number] :] for number, tokens in self.tokens.items()}
+
+    def serve(self, requests: Iterable[Request]) -> Record:
+        """Run a trace to its end. `prompt` of a request is the length of its tokens."""
+        return self.server.serve(requests)
+
+    # The executor.
+
+    def begin(self) -> None:
+        """From here on the clock runs: deciding is part of an iteration."""
+        self._began_s = self.clock()
+
+    def admit(self, job: Job) -> None:
+        """Look whether the beginning of its prompt is known."""
+        if self.tree is not None:
+            found = self.tree.start(self.tokens[job.id][:-1])
+            self.sequences[job.id] = found
+            job.cached = found.length
+            self.reused_tokens += found.length
+
+    def run(self, batch: Batch, most: int, until_s: float) -> tuple[int, float, float]:  # noqa: ARG002 the face has them
+        """One pass over the batch."""
+        chosen = self._pass(batch)
+        for job, tokens, token in zip(batch.jobs, batch.tokens, chosen, strict=True):
+            if tokens < job.pending:
+                continue  # a piece of a prompt that goes on
+            self.tokens[job.id].append(token)
+            if token == self.config.stop_token:
+                job.output = job.generated + 1
+        seconds = self.clock() - self._began_s
+        self.measured.append(Iteration(batch.prefill_tokens, batch.decoders, batch.kv_tokens, seconds))
+        return 1, seconds, seconds
+
+    @torch.no_grad()
+    def _pass(self, batch: Batch) -> list[int]:
+        """-> the most likely next token of each row."""
+        widest = max(batch.tokens)
+        rows = torch.zeros(len(batch.jobs), widest, dtype=torch.long)
+        for row, (job, new) in enumerate(zip(batch.jobs, batch.tokens, strict=True)):
+            if job.id not in self.sequences:
+                self.sequences[job.id] = self.pool.new_sequence()
+            rows[row, widest - new :] = torch.tensor(self.tokens[job.id][job.cached : job.cached + new])
+        is_ragged = min(batch.tokens) < widest
+        cache = self.pool.batch([self.sequences[job.id] for job in batch.jobs], batch.tokens if is_ragged else None)
+        states = self.model.hidden_states(rows.to(self.device), cache, *cache.inputs(widest))
+        found: list[int] = self.model.head(states[:, -1]).argmax(-1).tolist()
+        return found
+
+    def finish(self, job: Job) -> None:
+        """Keep what others may begin with."""
+
+    # The mover.
+
+    def save(self, job: Job) -> None:
+        """Copy its cache to the host."""
+        self.pool.swap_out(self.sequences[job.id], self.stream)
+
+    def free_device(self, job: Job) -> None:
+        """Nothing to do: the pool's next pass waits for copies before it writes."""
+
+    def restore(self, job: Job) -> None:
+        """Copy its cache back."""
+        self.pool.swap_in(self.sequences[job.id], self.stream)
+
+    def drop(self, job: Job) -> None:
+        """Give its blocks back, wherever they lie; those of a finished answer may stay known."""
+        sequence = self.sequences.pop(job.id, None)
+        if sequence is None:
+            return
+        if self.tree is not None and job.finished_s is not None and sequence.place == "device":
+            self.tree.keep(self.tokens[job.id][: sequence.length], sequence)
+        self.pool.free(sequence)
