@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from scripts.catalogue.addresses import paper_href, technique_href
 from scripts.website.family import Families
 from scripts.website.figures import Cell
-from scripts.website.implementations import implements
 from scripts.website.plots import PLOTS
 from scripts.website.plots.draw import Origin, PlotView, slug_of
 from scripts.website.plots.points import Point, subject
@@ -101,8 +100,8 @@ class Comparison:
         self.families, self.settings = families, families.settings
         self.points: list[Point] = [point for found in families.points.values() for point in found]
         self.numbers = {_where(point): number for number, point in enumerate(self.points)}
-        self.entries = families.derived.newest
         self._papers: dict[tuple[str, str | None], list[str]] = {}
+        self._pages: dict[tuple[str, str | None], str | None] = {}
         self.titles = {entry.key: entry.paper.title for entry in families.derived.newest}
 
     def machines(self) -> list[MachineView]:
@@ -160,22 +159,18 @@ class Comparison:
         where = (point.run.suite, point.module)
         if where not in self._papers:
             modules = [one for one in self.families.listed.get(point.run.suite, []) if one.name == point.module]
-            found = [entry.key for entry in self.entries for one in modules if implements(one, entry.paper)]
-            self._papers[where] = found
+            self._papers[where] = [entry.key for one in modules for entry in self.families.papers_of(one)]
         return self._papers[where]
 
     def technique_href(self, point: Point) -> str | None:
         """The deepest page that shows the point's module, at the module."""
-        pages = [
-            slug
-            for slug, page in self.families.pages.items()
-            if page.technique.family == point.run.suite
-            and any(one.name == point.module for one in self.families.shown(slug, point.run.suite))
-        ]
-        if not pages:
-            return None
-        deepest = max(pages, key=lambda slug: (slug.count("/"), slug))
-        return f"{technique_href(deepest)}#module-{point.module}"
+        where = (point.run.suite, point.module)
+        if where not in self._pages:
+            named = [slug for slug, page in self.families.pages.items() if page.technique.family == where[0]]
+            shown = [slug for slug in named if any(one.name == where[1] for one in self.families.shown(slug, where[0]))]
+            self._pages[where] = max(shown, key=lambda slug: (slug.count("/"), slug), default=None)
+        deepest = self._pages[where]
+        return f"{technique_href(deepest)}#module-{point.module}" if deepest else None
 
 
 def _where(point: Point) -> Where:

@@ -11,13 +11,13 @@ from functools import cached_property
 from urllib.parse import urlencode
 
 from scripts.catalogue.addresses import technique_href
-from scripts.catalogue.load import Page
+from scripts.catalogue.load import Entry, Page
 from scripts.catalogue.model import Measurement, Run
-from scripts.website.derive import Derived
+from scripts.website.derive import Derived, lineage
 from scripts.website.errors import BuildError
 from scripts.website.evidence import RunView, run_views
 from scripts.website.figures import FigureView
-from scripts.website.implementations import ImplementationView, implementations, implements
+from scripts.website.implementations import ImplementationView, implementations
 from scripts.website.plots import PLOTS, draw_plots
 from scripts.website.plots.points import Point, points_of, shown_for
 from scripts.website.plots.style import Palette, family_modules
@@ -183,9 +183,37 @@ class Families:
             return [one for one in self.listed[family] if one.name in here or one.name not in elsewhere]
         return self._filed(slug, family)
 
+    def papers_of(self, one: ImplementationView) -> list[Entry]:
+        """Entries that the module's header names, by arXiv id or, in quotation marks, by title; newest first."""
+        named = {*one.arxiv, *(title.casefold() for title in one.titles)}
+        found = {entry.key for name in named for entry in self._by_name.get(name, ())}
+        return [self.derived.catalogue.entries[key] for key in sorted(found, key=self._place_of.__getitem__)]
+
+    @cached_property
+    def _place_of(self) -> dict[str, int]:
+        return {entry.key: at for at, entry in enumerate(self.derived.newest)}
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Entry]]:
+        found: dict[str, list[Entry]] = {}
+        for entry in self.derived.newest:
+            for name in filter(None, (entry.paper.arxiv, entry.paper.title.casefold())):
+                found.setdefault(name, []).append(entry)
+        return found
+
+    @cached_property
+    def _slugs(self) -> dict[tuple[str, str], set[str]]:
+        """(family, module) -> the pages under which a paper of it is filed."""
+        return {
+            (family, one.name): {
+                slug for entry in self.papers_of(one) for named in entry.paper.techniques for slug in lineage(named)
+            }
+            for family, modules in self.listed.items()
+            for one in modules
+        }
+
     def _filed(self, slug: str, family: str) -> list[ImplementationView]:
-        papers = [entry.paper for entry in self.derived.below[slug]]
-        return [one for one in self.listed[family] if any(implements(one, paper) for paper in papers)]
+        return [one for one in self.listed[family] if slug in self._slugs[family, one.name]]
 
 
 def support(shown: Iterable[ImplementationView], points: Iterable[Point]) -> Support:

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.catalogue.model import Paper
-
 FIELDS = ("Paper", "Idea", "Simplified", "Differs", "Cost", "Checked against")
 """The fields of a module's header that a page shows; every module with a header has them, which a test holds."""
 
@@ -62,11 +60,6 @@ def implementations(root: Path, family: str, repo_url: str, commit: str | None =
             )
         )
     return found
-
-
-def implements(one: ImplementationView, paper: Paper) -> bool:
-    """Whether the module's header names the paper, by its arXiv id or, in quotation marks, by its title."""
-    return paper.arxiv in one.arxiv or paper.title.casefold() in (title.casefold() for title in one.titles)
 
 
 def header_fields(doc: str) -> dict[str, str]:
