@@ -130,6 +130,14 @@ def find(rows: Mapping[str, Row], name: str, what: str) -> Row:
 
 def load_tables(folder: Path = DATA) -> Tables:
     """Read and check every table; raises TableError that lists all that is wrong."""
+    tables, problems = table_problems(folder)
+    if problems:
+        raise TableError("\n".join(problems))
+    return tables
+
+
+def table_problems(folder: Path) -> tuple[Tables, list[str]]:
+    """The rows that pass, and `file: row: fault` for what does not."""
     problems: list[str] = []
     models = dict(_rows(folder / "models.json", Model, {"shape": Shape}, problems))
     machines = dict(_rows(folder / "machines.json", MachineRow, {"machine": Machine}, problems))
@@ -137,9 +145,7 @@ def load_tables(folder: Path = DATA) -> Tables:
         _rows(folder / "weight_formats.json", FormatRow, {"format": WeightFormat, "evidence": Evidence}, problems)
     )
     kv = dict(_rows(folder / "kv_formats.json", FormatRow, {"format": KvFormat}, problems))
-    if problems:
-        raise TableError("\n".join(problems))
-    return Tables(models, machines, weights, kv)
+    return Tables(models, machines, weights, kv), problems
 
 
 def _rows(

@@ -10,6 +10,7 @@ from posixpath import basename, dirname, join, normpath
 from scripts.catalogue.drawing import Image, images, without_images
 from scripts.catalogue.load import Catalogue, Entry, Page
 from scripts.catalogue.model import Claim, Run, Trial
+from scripts.catalogue.planner_tables import check_tables
 from scripts.catalogue.problems import Problem
 from scripts.catalogue.result_checks import check_results
 from scripts.catalogue.text_rules import SLUG, check_line, check_url
@@ -39,6 +40,7 @@ def cross_check(catalogue: Catalogue) -> Iterator[Problem]:
     for page in catalogue.pages.values():
         yield from _check_page(page, catalogue)
     yield from _check_drawings(catalogue)
+    yield from check_tables(catalogue.root)
     yield from check_results(catalogue.root, catalogue.runs | catalogue.submissions)
 
 
