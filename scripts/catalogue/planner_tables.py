@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from reference_impls.cost_model.parameters import active_parameters, total_parameters
-from reference_impls.cost_model.tables import Machine, MachineRow, Model, Tables, table_problems
+from reference_impls.cost_model.records import Machine
+from reference_impls.cost_model.tables import MachineRow, Model, Tables, table_problems
 from scripts.catalogue.problems import Problem
 from scripts.catalogue.text_rules import check_line, check_url
 
