@@ -9,7 +9,7 @@ A method is a module with `keep_indices` (see `Eviction`). Those that need atten
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -76,10 +76,11 @@ class EvictingCache:
             return self.rest.append(layer, keys, values)
         held = at.keys.shape[2]
         slots = torch.arange(held, held + q_seq, device=keys.device).expand(*keys.shape[:2], -1)
-        at.keys, at.values = torch.cat([at.keys, keys], 2), torch.cat([at.values, values], 2)
+        at.keys = torch.cat([at.keys, keys.to(at.keys.dtype)], 2)
+        at.values = torch.cat([at.values, values.to(at.values.dtype)], 2)
         at.turned = torch.cat([at.turned, slots], 2)
         at.accumulated = torch.cat([at.accumulated, at.accumulated.new_zeros(slots.shape)], 2)
-        shown = self._turn(at), at.values
+        shown = self._turn(at).to(keys.dtype), at.values.to(keys.dtype)
         if not self.watches:
             self._evict(layer)
         return shown
@@ -92,6 +93,16 @@ class EvictingCache:
         at.accumulated = at.accumulated + shares.sum(2)
         at.attention = shares[:, :, -getattr(self.config, "observation_window", 1) :]
         self._evict(layer)
+
+    def restore(self, prompt: list["Layer"]) -> None:
+        """Take over what an `observing` cache without evictions saw of a prompt, and cut it by this one's method."""
+        self.cut = [False] * self.shape.layers
+        for layer, seen in enumerate(prompt):
+            at = self.layers[layer] = replace(seen)
+            at.keys, at.values = at.keys.to(self.shape.dtype), at.values.to(self.shape.dtype)
+            if at.attention is not None:
+                at.attention = at.attention[:, :, -getattr(self.config, "observation_window", 1) :]
+            self._evict(layer)
 
     def crop(self, length: int) -> None:
         """Only what came after the last eviction can be forgotten: the others' places are taken."""

@@ -113,8 +113,8 @@ class TieredPlace:
         self.log.wait_s += time.perf_counter() - start
         self.log.bytes_in += sum(part.nbytes for part in parts)
         if self.config.ahead:
-            following = self._away[(self._away.index(layer) + 1) % len(self._away)]
-            if self._segments[following] and following not in self._coming and following != layer:
+            following = next((one for one in self._away if one > layer), None)  # a pass's first load is waited for
+            if following is not None and self._segments[following] and following not in self._coming:
                 self._coming[following] = self._reader.submit(self._fetch, following)
         return parts
 

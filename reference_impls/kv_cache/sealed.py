@@ -88,7 +88,10 @@ class MemoryPlace:
 
 
 class SealedCache:
-    """What a decoder asks of a cache. A pass sees its own tokens as they are; they are sealed behind it."""
+    """What a decoder asks of a cache. A pass sees its own tokens as they are; they are sealed behind it.
+
+    The newest tokens are kept in the type of `shape`, which may be narrower than the model's.
+    """
 
     def __init__(self, shape: CacheShape, codec: Codec, place: Place, group: int, recent_tokens: int) -> None:
         """group: tokens a segment; recent_tokens: at least so many of the newest stay as they are."""
@@ -110,11 +113,12 @@ class SealedCache:
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """keys, values: (batch, kv_heads, q_seq, head_dim) -> (batch, kv_heads, kv_seq, head_dim) each"""
-        tail_keys, tail_values = (torch.cat(pair, 2) for pair in zip(self._tails[layer], (keys, values), strict=True))
-        whole = tail_keys, tail_values
+        new = zip(self._tails[layer], (keys, values), strict=True)
+        tail_keys, tail_values = (torch.cat([held, more.to(held.dtype)], 2) for held, more in new)
+        whole = tail_keys.to(keys.dtype), tail_values.to(keys.dtype)
         if self._sealed[layer]:
             old_keys, old_values = self.codec.open(self.place.get(layer), keys.dtype)
-            whole = torch.cat([old_keys, tail_keys], 2), torch.cat([old_values, tail_values], 2)
+            whole = torch.cat([old_keys, whole[0]], 2), torch.cat([old_values, whole[1]], 2)
         segments = max(0, tail_keys.shape[2] - self.recent_tokens) // self.group
         if segments:
             cut = segments * self.group

@@ -1,0 +1,263 @@
+"""Bytes moved against the formula, throughput against a stated link, the share of waiting, and FlexGen's block order.
+
+Links are slowed down to stated rates, so that what is measured is the schedule and not this machine's memory.
+"""
+
+import time
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reference_impls.kv_cache import flexgen, kivi, offload, shape_of
+from reference_impls.kv_cache.bench_quality import scored
+from reference_impls.kv_cache.compose import compose
+from reference_impls.kv_cache.shape import CacheShape
+from reference_impls.measurement.case import Case, Ceilings, Implementation, Limit, Quality, Step, Workload
+from reference_impls.models.cache import Cache
+from reference_impls.models.decoder import Block, Decoder
+from reference_impls.pruning.bench_models import Way, load_model, tokens_of, value_case
+
+MODEL = "tiny-target"
+BATCH, TOKENS, GROUP = 8, 512, 32
+LINKS = {"2-gb-per-s": 2e9, "400-mb-per-s": 4e8}
+PASSES = 8
+BLOCK_BATCHES, BLOCK_BATCH, WEIGHTS_RATE = 4, 4, 4e8
+"""Of the block schedule: batches of a block, sequences of a batch, bytes a second of the weights' link."""
+
+
+def cases() -> list[Case]:
+    """Values, then times."""
+    return [
+        _bytes_case(),
+        *(_stall_case(link, rate) for link, rate in LINKS.items()),
+        *(_speed_case(link, rate) for link, rate in LINKS.items()),
+        _block_case(),
+    ]
+
+
+def shape() -> CacheShape:
+    """Eight sequences of the tiny target."""
+    return shape_of(load_model(MODEL), BATCH, TOKENS + 64)
+
+
+def caches(rate: float | None) -> dict[str, Callable[[], Cache]]:
+    """Every way to keep the sequences, by name."""
+    return {
+        "resident": lambda: load_model(MODEL).new_cache(BATCH, TOKENS + 64),
+        "ahead": lambda: offload.new_cache(shape(), _away(rate)),
+        "not-ahead": lambda: offload.new_cache(shape(), _away(rate, ahead=False)),
+        "half-ahead": lambda: offload.new_cache(shape(), _away(rate, host_share=0.5)),
+        "ahead-4-bit": lambda: compose(shape(), ("kivi", kivi.Config(4, GROUP, GROUP)), ("offload", _away(rate))),
+    }
+
+
+def _away(rate: float | None, **changes: Any) -> offload.Config:
+    return offload.Config(group_size=GROUP, bytes_per_s=rate, **changes)
+
+
+def _work(**more: Any) -> dict[str, Any]:
+    return {
+        "model": MODEL,
+        "batch": BATCH,
+        "cached_tokens": TOKENS,
+        "segment_tokens": GROUP,
+        "dtype": "float32",
+        **more,
+    }
+
+
+def filled(cache_of: Callable[[], Cache]) -> tuple[Any, Tensor]:
+    """A cache that holds the prompts, and the next tokens. -> cache, (batch, 1)"""
+    own: Any = cache_of()
+    text = tokens_of(MODEL)[: BATCH * (TOKENS + 1)].view(BATCH, -1)
+    with torch.inference_mode():
+        load_model(MODEL).hidden_states(text[:, :TOKENS], own)
+    return own, text[:, TOKENS:]
+
+
+def _bytes(name: str, formula: bool, _model: str, _seed: int) -> float:
+    """Bytes that one pass fetches: as counted, or as the formula says."""
+    if formula:
+        return float(offload.bytes_per_pass(shape(), _away(None), TOKENS // GROUP))
+    own, newest = filled(caches(None)[name])
+    before = own.place.log.bytes_in
+    with torch.inference_mode():
+        load_model(MODEL)(newest, own)
+    return float(own.place.log.bytes_in - before)
+
+
+def _bytes_case() -> Case:
+    ways = [
+        Way("formula", partial(_bytes, "", True), role="baseline", effect="packed"),
+        Way("ahead", partial(_bytes, "ahead", False), "offload", effect="packed"),
+        Way("half-ahead", partial(_bytes, "half-ahead", False), "offload", effect="packed"),
+        Way("ahead-4-bit", partial(_bytes, "ahead-4-bit", False), "compose", effect="packed"),
+    ]
+    why = "the formula is the bound: sealed tokens of the layers that are away, once a pass"
+    title = "Bytes fetched in one decode pass with the cache offloaded"
+    return value_case(f"kv_cache/offload/{MODEL}/bytes_moved", title, "bytes_moved", ways, _work(), why=why)
+
+
+def _stall(rate: float, name: str, _model: str, _seed: int) -> float:
+    own, newest = _ready(rate, name)
+    log = own.place.log
+    with torch.inference_mode():
+        load_model(MODEL)(newest, own)
+        own.crop(TOKENS)
+        before, start = log.wait_s, time.perf_counter()
+        for _ in range(PASSES):
+            load_model(MODEL)(newest, own)
+            own.crop(TOKENS)
+        waited: float = log.wait_s - before
+        return 100 * waited / (time.perf_counter() - start)
+
+
+@cache
+def _ready(rate: float, name: str) -> tuple[Any, Tensor]:
+    """Kept, so that the cases of one link fill their caches once."""
+    return filled(caches(rate)[name])
+
+
+def _stall_case(link: str, rate: float) -> Case:
+    ways = [
+        Way("not-ahead", partial(_stall, rate, "not-ahead"), "offload", role="baseline", effect="kernel"),
+        Way("ahead", partial(_stall, rate, "ahead"), "offload", effect="kernel"),
+        Way("half-ahead", partial(_stall, rate, "half-ahead"), "offload", effect="kernel"),
+        Way("ahead-4-bit", partial(_stall, rate, "ahead-4-bit"), "compose", effect="kernel"),
+    ]
+    return value_case(
+        f"kv_cache/offload/{link}/stall_share",
+        f"Share of a decode pass spent waiting for the cache over a link of {link.replace('-', ' ')}",
+        "stall_share",
+        ways,
+        _work(bytes_per_s=rate, passes=PASSES),
+        trials=5,
+        why="at least the first layer's load, which has nothing to hide behind",
+    )
+
+
+def _speed_case(link: str, rate: float) -> Case:
+    modules = {"resident": None, "ahead-4-bit": "compose"}
+    return Case(
+        id=f"kv_cache/offload/{link}/decode_throughput",
+        title=f"Decoding with the cache behind a link of {link.replace('-', ' ')}",
+        metric="decode_throughput",
+        workload=_work(bytes_per_s=rate),
+        implementations=tuple(
+            Implementation(
+                name,
+                "baseline" if name == "resident" else "method",
+                "kernel",
+                partial(_decode, rate, name),
+                limit=None if name == "resident" else partial(_link_limit, rate, name),
+                quality=partial(_quality, name),
+                module=modules.get(name, "offload"),
+                note="" if name == "resident" else f"the link is slowed down to {rate:.0e} bytes a second",
+            )
+            for name in caches(None)
+        ),
+        amount=float(BATCH),
+        timed=True,
+        devices=("cpu",),
+    )
+
+
+def _decode(rate: float, name: str, work: Workload, device: str) -> Step:  # noqa: ARG001 a CPU's case
+    own, newest = _ready(rate, name)
+
+    def step() -> None:
+        load_model(MODEL)(newest, own)
+        own.crop(TOKENS)
+
+    return step
+
+
+def _link_limit(rate: float, name: str, work: Workload, ceilings: Ceilings) -> Limit:  # noqa: ARG001
+    own, _ = _ready(rate, name)
+    moved = own.place.nbytes_away
+    return Limit(rate * BATCH / moved, f"stated link rate / {moved / 1e6:.2f} MB a pass, for {BATCH} sequences")
+
+
+def _quality(name: str, work: Workload, device: str) -> Quality:  # noqa: ARG001 of the values alone
+    setting = ("bits-4", "kivi") if name.endswith("4-bit") else ("bits-4", "full")
+    return Quality("perplexity", scored(MODEL, *setting)[0])
+
+
+# The block schedule: weights behind a link.
+
+
+class Loader:
+    """Weights of a layer, no faster than a stated rate."""
+
+    def __init__(self, model: Decoder, rate: float) -> None:
+        self.model, self.rate = model, rate
+        self.layer_bytes = sum(weight.nbytes for weight in model.blocks[0].parameters())
+
+    def __call__(self, layer: int) -> Block:
+        """Copy, and wait until the link would be done."""
+        start = time.perf_counter()
+        block: Any = self.model.blocks[layer]
+        copied = [weight.detach().clone() for weight in block.parameters()]
+        del copied
+        time.sleep(max(0.0, self.layer_bytes / self.rate - (time.perf_counter() - start)))
+        return block  # type: ignore[no-any-return]
+
+
+def _block_case() -> Case:
+    return Case(
+        id=f"kv_cache/flexgen/{MODEL}/decode_throughput",
+        title=f"Decoding {BLOCK_BATCHES} batches of {BLOCK_BATCH} with weights behind a link, by the block's order",
+        metric="decode_throughput",
+        workload={
+            "model": MODEL,
+            "batch": BLOCK_BATCH,
+            "batches": BLOCK_BATCHES,
+            "cached_tokens": 64,
+            "bytes_per_s": WEIGHTS_RATE,
+            "dtype": "float32",
+        },
+        implementations=(
+            Implementation("rows", "baseline", "kernel", partial(_block, "rows"), limit=partial(_block_limit, "rows")),
+            Implementation(
+                "zigzag",
+                "method",
+                "kernel",
+                partial(_block, "zigzag"),
+                limit=partial(_block_limit, "zigzag"),
+                module="flexgen",
+                note="loads are not overlapped with computing in either order",
+            ),
+        ),
+        amount=float(BLOCK_BATCH * BLOCK_BATCHES),
+        timed=True,
+        devices=("cpu",),
+    )
+
+
+def _block(order: flexgen.Order, work: Workload, device: str) -> Step:  # noqa: ARG001 a CPU's case
+    model, config = load_model(MODEL), flexgen.Config(BLOCK_BATCH, BLOCK_BATCHES, order=order)
+    text = tokens_of(MODEL)[: BLOCK_BATCHES * BLOCK_BATCH * 65].view(BLOCK_BATCHES, BLOCK_BATCH, 65)
+    held = [model.new_cache(BLOCK_BATCH, 72) for _ in range(BLOCK_BATCHES)]
+    load = Loader(model, WEIGHTS_RATE)
+    with torch.inference_mode():
+        for prompts, own in zip(text, held, strict=True):
+            model.hidden_states(prompts[:, :64], own)
+
+    def step() -> None:
+        flexgen.block_step(model, [one[:, 64:] for one in text], held, load, config)
+        for own in held:
+            own.crop(64)
+
+    return step
+
+
+def _block_limit(order: flexgen.Order, work: Workload, ceilings: Ceilings) -> Limit:  # noqa: ARG001
+    model = load_model(MODEL)
+    layer_bytes = float(sum(weight.nbytes for weight in model.blocks[0].parameters()))
+    config = flexgen.Config(BLOCK_BATCH, BLOCK_BATCHES, cache_share=1.0, order=order)
+    moved = flexgen.bytes_in(flexgen.Work(len(model.blocks), layer_bytes, 0.0, 0, 0.0), config)
+    tokens = BLOCK_BATCH * BLOCK_BATCHES
+    return Limit(tokens * WEIGHTS_RATE / moved, f"stated link rate / {moved / 1e6:.1f} MB of weights a step")

@@ -1,0 +1,175 @@
+"""Paging against one contiguous block of memory: slots wasted, time of a step; and a shared prefix."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from reference_impls.kv_cache import paged, shape_of
+from reference_impls.kv_cache.blocks import BlockManager, Config
+from reference_impls.kv_cache.paged import PagedPool
+from reference_impls.kv_cache.prefix import PrefixTree
+from reference_impls.measurement.case import Case, Ceilings, Implementation, Limit, Role, Step, Workload
+from reference_impls.pruning.bench_models import Way, load_model, tokens_of, value_case
+
+MAX_TOKENS, REQUESTS = 2048, 64
+SHARED, OWN = 192, 32
+"""Tokens of the prefix that requests share, and of what each adds."""
+
+
+def cases() -> list[Case]:
+    """Waste, steps, a prefix."""
+    steps = [_step_case("tiny-target", 8, 512), _step_case("smollm2-135m", 1, 1024), _step_case("smollm2-135m", 4, 256)]
+    return [_waste_case(), *steps, _prefix_case()]
+
+
+# Slots that hold no token, over the life of requests whose lengths nobody knows.
+
+
+def lengths(seed: int) -> list[int]:
+    """Lengths in the middle of their lives: lognormal totals around 300 tokens, each seen at a random moment."""
+    rng = np.random.default_rng(seed)
+    totals = np.clip(rng.lognormal(np.log(300), 0.9, REQUESTS), 2, MAX_TOKENS)
+    return [int(total) for total in np.maximum(1, totals * rng.uniform(0.2, 1.0, REQUESTS))]
+
+
+def _waste(tokens_per_block: int | None, _model: str, seed: int) -> float:
+    found = lengths(seed)
+    if tokens_per_block is None:
+        return 100 * (1 - sum(found) / (MAX_TOKENS * REQUESTS))
+    manager = BlockManager(Config(tokens_per_block, REQUESTS * MAX_TOKENS // tokens_per_block))
+    reserved = 0
+    for length in found:
+        sequence = manager.new_sequence()
+        manager.reserve([(sequence, 0, length)])
+        reserved += len(sequence.blocks) * tokens_per_block
+    return 100 * (1 - sum(found) / reserved)
+
+
+def _waste_case() -> Case:
+    ways = [
+        Way("reserve-maximum", partial(_waste, None), role="baseline", effect="packed"),
+        *(Way(f"paged-{size}", partial(_waste, size), "blocks", effect="packed") for size in (1, 16, 64, 256)),
+    ]
+    return value_case(
+        "kv_cache/paged/lognormal/kv_waste",
+        f"Reserved slots that hold no token, {REQUESTS} requests of unknown length",
+        "kv_waste",
+        ways,
+        {"model": "tiny-target", "lengths": "lognormal around 300, sigma 0.9, seen midway", "max_tokens": MAX_TOKENS},
+        trials=5,
+        why="at most tokens_per_block - 1 slots a sequence",
+    )
+
+
+# Time of a decode step.
+
+
+def _step_case(model: str, batch: int, cached: int) -> Case:
+    ways: dict[str, tuple[Role, str | None, Callable[[], Any]]] = {
+        "contiguous": ("baseline", None, lambda: load_model(model).new_cache(batch, cached + 8)),
+        "paged-16": ("method", "paged", partial(_paged, model, batch, cached, 16)),
+        "paged-64": ("method", "paged", partial(_paged, model, batch, cached, 64)),
+    }
+    return Case(
+        id=f"kv_cache/paged/{model}/batch-{batch}-tokens-{cached}/decode_throughput",
+        title=f"Decoding {model} with {batch} sequences of {cached} tokens in pages",
+        metric="decode_throughput",
+        workload={"model": model, "batch": batch, "cached_tokens": cached, "dtype": "float32"},
+        implementations=tuple(
+            Implementation(
+                name,
+                role,
+                "kernel",
+                partial(_decode, make),
+                limit=partial(_read_limit, model, batch, cached),
+                module=module,
+            )
+            for name, (role, module, make) in ways.items()
+        ),
+        amount=float(batch),
+        timed=True,
+        devices=("cpu",),
+    )
+
+
+def _paged(model: str, batch: int, cached: int, tokens_per_block: int) -> Any:
+    return paged.new_cache(shape_of(load_model(model), batch, cached + 8), Config(tokens_per_block))
+
+
+def _decode(make: Callable[[], Any], work: Workload, device: str) -> Step:  # noqa: ARG001 a CPU's case
+    model, batch, cached = load_model(str(work["model"])), int(work["batch"] or 1), int(work["cached_tokens"] or 1)
+    text = tokens_of(str(work["model"]))[: batch * (cached + 1)].view(batch, -1)
+    own = make()
+    with torch.inference_mode():
+        for start in range(0, cached, 256):
+            model.hidden_states(text[:, start : min(start + 256, cached)], own)
+
+    def step() -> None:
+        model(text[:, cached:], own)
+        own.crop(cached)
+
+    return step
+
+
+def _read_limit(model: str, batch: int, cached: int, work: Workload, ceilings: Ceilings) -> Limit | None:  # noqa: ARG001
+    if ceilings.read_bytes_per_s is None:
+        return None
+    decoder = load_model(model)
+    weights = sum(weight.nbytes for weight in decoder.parameters())
+    moved = weights + batch * cached * shape_of(decoder).bytes_per_token
+    return Limit(
+        batch * ceilings.read_bytes_per_s / moved, f"read bandwidth / {moved / 1e6:.0f} MB of weights and cache"
+    )
+
+
+# A prefix that requests share.
+
+
+def _prefix_case() -> Case:
+    return Case(
+        id="kv_cache/prefix/smollm2-135m/ttft",
+        title=f"First token of a request of {SHARED + OWN} tokens, {SHARED} of them known",
+        metric="ttft",
+        workload={"model": "smollm2-135m", "batch": 1, "shared_tokens": SHARED, "own_tokens": OWN, "dtype": "float32"},
+        implementations=(
+            Implementation("recompute", "baseline", "kernel", partial(_first_token, False), limit=_compute_limit),
+            Implementation(
+                "prefix", "method", "kernel", partial(_first_token, True), limit=_compute_limit, module="prefix"
+            ),
+        ),
+        timed=True,
+        devices=("cpu",),
+    )
+
+
+def _first_token(reuse: bool, work: Workload, device: str) -> Step:  # noqa: ARG001 a CPU's case
+    model = load_model("smollm2-135m")
+    text = tokens_of("smollm2-135m")
+    system, asked = text[:SHARED], text[2000 : 2000 + OWN]
+    request = torch.cat([system, asked])
+    pool = PagedPool(shape_of(model), Config(16, 64))
+    tree = PrefixTree(pool.manager)
+    with torch.inference_mode():
+        first = pool.new_sequence()
+        model.hidden_states(system[None], pool.batch([first]))
+        tree.keep(system.tolist(), first)
+
+    def step() -> None:
+        sequence = tree.start(request.tolist()) if reuse else pool.new_sequence()
+        states = model.hidden_states(request[None, sequence.length :], pool.batch([sequence]))
+        model.head(states[:, -1])
+        pool.free(sequence)
+
+    return step
+
+
+def _compute_limit(work: Workload, ceilings: Ceilings) -> Limit | None:
+    """What the request's own tokens take at the machine's product rate: no cache can spare those."""
+    rate = (ceilings.matmul_flops_per_s or {}).get("float32")
+    if rate is None:
+        return None
+    numbers = sum(weight.numel() for weight in load_model(str(work["model"])).blocks.parameters())
+    return Limit(2 * numbers * OWN / rate, "2 FLOPs for each weight of the blocks and new token / product rate")
