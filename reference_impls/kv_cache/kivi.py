@@ -84,10 +84,10 @@ class KiviCodec:
         c = self.config
         return (*self._seal(keys, c.keys, group), *self._seal(values, c.values, group))
 
-    def open(self, parts: Parts, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """parts: as `seal` gave them -> (batch, kv_heads, segments * group, head_dim) each"""
+    def open(self, parts: Parts) -> tuple[Tensor, Tensor]:
+        """parts: as `seal` gave them -> (segments, batch, kv_heads, group, head_dim) each"""
         c = self.config
-        return self._open(parts[:3], c.keys).to(dtype), self._open(parts[3:], c.values).to(dtype)
+        return self._open(parts[:3], c.keys), self._open(parts[3:], c.values)
 
     def _seal(self, x: Tensor, axis: Axis, group: int) -> Parts:
         segments = cut(x, group)  # (segments, batch, kv_heads, group, head_dim)
@@ -98,8 +98,7 @@ class KiviCodec:
     def _open(self, parts: Parts, axis: Axis) -> Tensor:
         codes, scale, offset = parts
         found = dequantize(codes, scale, offset, self.config.bits)
-        segments = found.transpose(-1, -2) if axis == "channel" else found.flatten(-2)
-        return segments.movedim(0, 2).flatten(2, 3)
+        return found.transpose(-1, -2) if axis == "channel" else found.flatten(-2)
 
 
 def new_cache(shape: CacheShape, config: Config = IDENTITY) -> SealedCache:

@@ -30,13 +30,15 @@ class Step:
     """Where the new tokens of one pass go and what its attention reads.
 
     blocks, offsets: (new,) each, in the order of rows and columns; picked: (new, 2), the (row, column) of each where
-    rows have different numbers of new tokens, else None; table: (rows, row_blocks); kv_seq: the longest row's length
+    rows have different numbers of new tokens, else None; table: (rows, row_blocks); pieces: (rows, kv_heads,
+    row_blocks), where layer 0's keys lie, counted in runs of one block and head; kv_seq: the longest row's length
     """
 
     blocks: Tensor
     offsets: Tensor
     picked: Tensor | None
     table: Tensor
+    pieces: Tensor
     kv_seq: int
 
 
@@ -46,7 +48,7 @@ class PagedPool:
     def __init__(self, shape: CacheShape, config: Config = IDENTITY) -> None:
         """The batch and capacity of `shape` are not used: sequences come and go, and blocks are the capacity."""
         self.shape, self.config, self.manager = shape, config, BlockManager(config)
-        block = (shape.layers, 2, config.tokens_per_block, shape.kv_heads, shape.head_dim)
+        block = (shape.layers, 2, shape.kv_heads, config.tokens_per_block, shape.head_dim)
         cuda = torch.device(shape.device).type == "cuda"
         # zeros: what a mask hides is still multiplied by 0, which must not meet a NaN
         self.storage = torch.zeros(config.device_blocks, *block, dtype=shape.dtype, device=shape.device)
@@ -108,7 +110,7 @@ class PagedPool:
 
 
 def copy_blocks(copies: list[Copy], source: Tensor, target: Tensor) -> None:
-    """Copy blocks one by one, each in one piece. source, target: (blocks, layers, 2, tokens_per_block, ...)."""
+    """Copy blocks one by one, each in one piece. source, target: (blocks, layers, 2, kv_heads, ...)."""
     for read, write in copies:
         target[write].copy_(source[read], non_blocking=True)
 
@@ -165,14 +167,14 @@ class PagedCache:
         """
         q_seq = keys.shape[2]
         step = self.step(layer, q_seq)
-        held = self.pool.storage[:, layer]  # (blocks, 2, tokens_per_block, kv_heads, head_dim)
-        new = torch.stack([keys, values], 3).transpose(1, 2)  # (rows, q_seq, kv_heads, 2, head_dim)
+        new = torch.stack([keys, values], 1).permute(0, 3, 1, 2, 4)  # (rows, q_seq, 2, kv_heads, head_dim)
         new = new.flatten(0, 1) if step.picked is None else new[step.picked[:, 0], step.picked[:, 1]]
-        held[step.blocks, :, step.offsets] = new.transpose(1, 2)
+        # an index, slices and an index: torch puts the indexed axis first
+        self.pool.storage[:, layer][step.blocks, :, :, step.offsets] = new
         self._advance(layer, q_seq)
         if not self.gathers:
             return keys, values
-        read_keys, read_values = (self._gather(held[:, which], step) for which in (0, 1))
+        read_keys, read_values = (self._gather(layer, which, step) for which in (0, 1))
         return read_keys, read_values
 
     def crop(self, length: int) -> None:
@@ -193,8 +195,7 @@ class PagedCache:
             rows = torch.arange(len(slots), device=table.device)[:, None]
             places.append((table[rows, slots.to(table.device) // wide], slots.to(table.device) % wide))
         (read, read_offsets), (write, write_offsets) = places
-        # two indexes with slices between: torch puts the indexed axes first
-        self.pool.storage[write, :, :, write_offsets] = self.pool.storage[read, :, :, read_offsets]
+        self.pool.storage[write, :, :, :, write_offsets] = self.pool.storage[read, :, :, :, read_offsets]
 
     def step(self, layer: int, q_seq: int) -> Step:
         """Where the next `q_seq` columns of a layer go; made for its first layer and kept for the others."""
@@ -231,7 +232,10 @@ class PagedCache:
         if self.new_tokens is not None:
             columns = [(row, column) for row, more in enumerate(new) for column in range(q_seq - more, q_seq)]
             picked = torch.tensor(columns, device=device)
-        return Step(blocks, offsets, picked, self._table(max(ends)), max(ends))
+        table, shape = self._table(max(ends)), self.pool.shape
+        heads = torch.arange(shape.kv_heads, device=device)[:, None]
+        pieces = table[:, None] * (shape.layers * 2 * shape.kv_heads) + heads
+        return Step(blocks, offsets, picked, table, pieces, max(ends))
 
     def _table(self, length: int | None = None) -> Tensor:
         """Block tables as one tensor, filled up with block 0. -> (rows, row_blocks)"""
@@ -250,11 +254,12 @@ class PagedCache:
             self._ahead = [ahead - done for ahead in self._ahead]
             self._steps.clear()
 
-    def _gather(self, held: Tensor, step: Step) -> Tensor:
-        """held: (blocks, tokens_per_block, kv_heads, head_dim) -> (rows, kv_heads, kv_seq, head_dim), a copy."""
-        found = held.index_select(0, step.table.flatten())
-        rows = found.view(len(self.sequences), -1, *held.shape[2:])
-        return rows[:, : step.kv_seq].transpose(1, 2)
+    def _gather(self, layer: int, which: int, step: Step) -> Tensor:
+        """Keys (0) or values (1) of a layer. -> (rows, kv_heads, kv_seq, head_dim), a copy"""
+        heads, wide, dim = self.pool.storage.shape[3:]
+        runs = self.pool.storage.view(-1, wide * dim)
+        found = runs.index_select(0, (step.pieces + (2 * layer + which) * heads).flatten())
+        return found.view(len(self.sequences), heads, -1, dim)[:, :, : step.kv_seq]
 
 
 def new_cache(shape: CacheShape, config: Config = IDENTITY) -> PagedCache:

@@ -21,8 +21,8 @@ class Codec(Protocol):
     def seal(self, keys: Tensor, values: Tensor, group: int) -> Parts:
         """keys, values: (batch, kv_heads, segments * group, head_dim) -> (segments, batch, ...) each"""
 
-    def open(self, parts: Parts, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """parts: as `seal` gave them -> (batch, kv_heads, segments * group, head_dim) each"""
+    def open(self, parts: Parts) -> tuple[Tensor, Tensor]:
+        """parts: as `seal` gave them -> (segments, batch, kv_heads, group, head_dim) each"""
 
 
 class Place(Protocol):
@@ -47,6 +47,18 @@ def cut(x: Tensor, group: int) -> Tensor:
     return x.reshape(*x.shape[:2], -1, group, x.shape[3]).movedim(2, 0)
 
 
+def join(segments: Tensor, tail: Tensor, dtype: torch.dtype) -> Tensor:
+    """One copy of both. segments: as `cut` gives them; tail: (batch, kv_heads, recent, head_dim)
+
+    -> (batch, kv_heads, segments * group + recent, head_dim)
+    """
+    count, batch, kv_heads, group, head_dim = segments.shape
+    whole = tail.new_empty(batch, kv_heads, count * group + tail.shape[2], head_dim, dtype=dtype)
+    whole[:, :, : count * group].view(batch, kv_heads, count, group, head_dim).copy_(segments.movedim(0, 2))
+    whole[:, :, count * group :] = tail
+    return whole
+
+
 class PlainCodec:
     """Segments as they are."""
 
@@ -54,9 +66,9 @@ class PlainCodec:
         """As `Codec.seal`."""
         return tuple(cut(x, group).contiguous() for x in (keys, values))
 
-    def open(self, parts: Parts, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def open(self, parts: Parts) -> tuple[Tensor, Tensor]:
         """As `Codec.open`."""
-        keys, values = (part.movedim(0, 2).flatten(2, 3).to(dtype) for part in parts)
+        keys, values = parts
         return keys, values
 
 
@@ -117,8 +129,8 @@ class SealedCache:
         tail_keys, tail_values = (torch.cat([held, more.to(held.dtype)], 2) for held, more in new)
         whole = tail_keys.to(keys.dtype), tail_values.to(keys.dtype)
         if self._sealed[layer]:
-            old_keys, old_values = self.codec.open(self.place.get(layer), keys.dtype)
-            whole = torch.cat([old_keys, whole[0]], 2), torch.cat([old_values, whole[1]], 2)
+            opened = self.codec.open(self.place.get(layer))
+            whole = join(opened[0], tail_keys, keys.dtype), join(opened[1], tail_values, keys.dtype)
         segments = max(0, tail_keys.shape[2] - self.recent_tokens) // self.group
         if segments:
             cut = segments * self.group
@@ -136,8 +148,9 @@ class SealedCache:
             whole = min(length // self.group, self._sealed[layer])
             start = self._sealed[layer] * self.group
             if length < start:
-                opened = self.codec.open(self.place.get(layer), self.shape.dtype)
-                keys, values = (part[:, :, whole * self.group : length] for part in opened)
+                opened = self.codec.open(self.place.get(layer))
+                old = (join(part, keys[:, :, :0], self.shape.dtype) for part in opened)
+                keys, values = (part[:, :, whole * self.group : length] for part in old)
                 self.place.keep(layer, whole)
                 self._sealed[layer] = whole
             else:

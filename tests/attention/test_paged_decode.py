@@ -26,13 +26,13 @@ def scattered(lengths, tokens_per_block, kv_heads=2, head_dim=16, dtype=torch.fl
     generator = seeded(4)
     counts = [-(-length // tokens_per_block) for length in lengths]
     total = sum(counts) + 5
-    shape = (total, 3, 2, tokens_per_block, kv_heads, head_dim)  # as in the pool: of three layers, the second is used
+    shape = (total, 3, 2, kv_heads, tokens_per_block, head_dim)  # as in the pool: of three layers, the second is used
     storage = torch.randn(shape, generator=generator, dtype=torch.float64).to(DEVICE, dtype)
     free = torch.randperm(total, generator=generator).tolist()
     table = torch.zeros(len(lengths), max(counts), dtype=torch.long)
     for row, count in enumerate(counts):
         table[row, :count] = torch.tensor([free.pop() for _ in range(count)])
-    blocks = Blocks(storage[:, 1, 0], storage[:, 1, 1])
+    blocks = Blocks(storage[:, 1, 0].transpose(1, 2), storage[:, 1, 1].transpose(1, 2))
     plain = [
         [part[table[row, :count]].flatten(0, 1)[:length].transpose(0, 1) for part in (blocks.keys, blocks.values)]
         for row, (count, length) in enumerate(zip(counts, lengths, strict=True))
