@@ -5,16 +5,13 @@ A scheduling policy is a module of this package with a frozen dataclass `Config`
 best-effort job is in muxflow.py and the modules that it names.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from math import inf
 from pkgutil import iter_modules
 from typing import Any, Protocol, cast
-
-from reference_impls.quantization import HEADER_FIELDS
-
-__all__ = ["HEADER_FIELDS", "Active", "Job", "Plan", "Policy", "PolicyConfig", "Share", "Table", "View", "policies"]
 
 
 @dataclass(frozen=True)
@@ -34,9 +31,12 @@ class Job:
             raise ValueError(f"job {self.id}: iterations must be above 0 and arrival_s at least 0")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
-    """A kind of job on 1, 2, 4, … GPUs (first index) at each clock (second): iterations/s, and watts of all its GPUs."""
+    """A kind of job on 1, 2, 4, … GPUs (first index) at each clock (second): iterations/s, and watts of all its GPUs.
+
+    Equal only to itself, so that what is derived from one can be kept.
+    """
 
     rate: Sequence[Sequence[float]]
     watts: Sequence[Sequence[float]]
@@ -117,8 +117,7 @@ class PolicyConfig:
 
     def level(self, table: Table) -> int:
         """The highest clock that is allowed."""
-        allowed = [at for at, value in enumerate(table.frequencies) if value <= self.frequency + 1e-9]
-        return allowed[-1] if allowed else 0
+        return max(0, bisect_right(table.frequencies, self.frequency + 1e-9) - 1)
 
 
 class Policy(Protocol):

@@ -21,7 +21,7 @@ from reference_impls.cluster.steps import keep_or_start, settle
 class Config(PolicyConfig):
     """hold_s: how long a job keeps its GPUs at least, since every change costs a pause."""
 
-    hold_s: float = 300.0
+    hold_s: float = 900.0
 
 
 def saved_per_gpu(one: Active, doubling: int, level: int) -> float:

@@ -4,14 +4,14 @@ Paper: arXiv 2304.06381, algorithm 1 as a third-party port gives it (section 5.2
 Idea: both more GPUs and a higher clock buy time with energy at a falling rate, so the next step goes to the job where
     it buys most, until GPUs or the budget run out.
 Symbols: priority = (dJCT / JCT) / (dE / E); JCT = iterations left / rate, E = watts times that.
-Simplified: both are known from fitted models; the iterations left cancel, so a step's priority depends on the kind alone.
+Simplified: both are known from fitted models; the iterations left cancel, so a priority depends on the kind alone.
 Differs: steps double GPUs so that buddy blocks stay aligned; with more jobs than GPUs those with the least time left
     start; jobs hold their GPUs for hold_s; the port has none of the three.
 Cost: a heap over the jobs, a pop for each step taken.
 Checked against: exhaustive search over two jobs and up to eight GPUs; infinite budget; the budget, at every instant.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heapify, heappop, heappush
@@ -27,9 +27,13 @@ class Config(PolicyConfig):
     GPUs, else jobs get what their owners asked for.
     """
 
-    hold_s: float = 300.0
+    hold_s: float = 900.0
     clocks: bool = True
     elastic: bool = True
+
+
+Place = tuple[int, int]
+"""(doubling of GPUs, level of the clock)"""
 
 
 @dataclass(frozen=True)
@@ -47,34 +51,39 @@ class Step:
         return inf if self.energy <= 1 else saved / (self.energy - 1)
 
 
-Ladder = dict[tuple[int, int], tuple[Step, ...]]
-"""(doubling, level) -> the steps from there that save time, best first."""
+@dataclass(frozen=True)
+class Ladder:
+    """A kind of job: the steps from every (doubling, level) that save time, best first, and where each doubling starts.
 
+    A step is (-priority, whether it grows, where it leads, watts that it adds).
+    """
 
-def ladder(table: Table, top: int, config: Config) -> Ladder:
-    """Every step from every place. top: the highest clock allowed."""
-    return {
-        (at, level): tuple(sorted(_steps(table, at, level, top, config), key=lambda step: -step.priority))
-        for at in range(len(table.rate))
-        for level in range(top + 1)
-    }
-
-
-def _steps(table: Table, at: int, level: int, top: int, config: Config) -> Iterator[Step]:
-    before, joules = table.rate[at][level], table.joules(at, level)
-    if config.elastic and at + 1 < len(table.rate) and table.rate[at + 1][level] > before:
-        yield Step(True, before / table.rate[at + 1][level], table.joules(at + 1, level) / joules)
-    if config.clocks and level < top and table.rate[at][level + 1] > before:
-        yield Step(False, before / table.rate[at][level + 1], table.joules(at, level + 1) / joules)
+    steps: dict[Place, tuple[tuple[float, bool, Place, float], ...]]
+    starts: tuple[Place, ...]
 
 
 @lru_cache(maxsize=512)
-def _kept_ladder(key: int, top: int, config: Config) -> Ladder:
-    return ladder(_TABLES[key], top, config)
+def ladder(table: Table, config: Config) -> Ladder:
+    """Every step from every place, up to the highest clock allowed."""
+    top = config.level(table)
+    steps = {}
+    for at in range(len(table.rate)):
+        for level in range(top + 1):
+            found = sorted(_steps(table, (at, level), top, config), key=lambda item: -item[0].priority)
+            steps[at, level] = tuple((-step.priority, step.grows, to, watts) for step, to, watts in found)
+    starts = [(at, efficient_level(table, at, top) if config.clocks else top) for at in range(len(table.rate))]
+    return Ladder(steps, tuple(starts))
 
 
-_TABLES: dict[int, Table] = {}
-"""Tables by identity, so that ladders are made once a kind; they hold lists and cannot be keys themselves."""
+def _steps(table: Table, place: Place, top: int, config: Config) -> Iterator[tuple[Step, Place, float]]:
+    at, level = place
+    ways = [(True, (at + 1, level))] if config.elastic and at + 1 < len(table.rate) else []
+    ways += [(False, (at, level + 1))] if config.clocks and level < top else []
+    for grows, to in ways:
+        time = table.rate[at][level] / table.rate[to[0]][to[1]]
+        if time < 1:
+            step = Step(grows, time, table.joules(*to) / table.joules(at, level))
+            yield step, to, table.watts[to[0]][to[1]] - table.watts[at][level]
 
 
 def efficient_level(table: Table, doubling: int, top: int) -> int:
@@ -90,82 +99,55 @@ class _Books:
     used: int = 0
     jobs_w: float = 0.0
 
-    def fits(self, gpus: int, watts: float) -> bool:
-        """Whether this much more stays within GPUs and budget, idle GPUs of powered nodes included."""
-        used = self.used + gpus
-        idle = self.view.idle_gpus(used) * self.view.idle_w
-        return used <= self.view.gpus and self.jobs_w + watts + idle <= self.view.watts
-
-    def add(self, gpus: int, watts: float) -> None:
-        """Give it."""
-        self.used += gpus
-        self.jobs_w += watts
+    def take(self, gpus: int, watts: float) -> bool:
+        """Give this much more if it stays within GPUs and budget, idle GPUs of powered nodes included."""
+        used, view = self.used + gpus, self.view
+        if used > view.gpus or self.jobs_w + watts + view.idle_gpus(used) * view.idle_w > view.watts:
+            return False
+        self.used, self.jobs_w = used, self.jobs_w + watts
+        return True
 
 
 def schedule(view: View, config: Config) -> Plan:
     """Algorithm 1: everybody starts small, then the step with the highest priority, again and again."""
-    begun = keep_or_start(view, config.hold_s if config.elastic else inf)
-    if not config.elastic:
-        begun = _as_asked(view, begun)
-    books, places = _start(view, begun, config)
-    ladders = {one.job.id: _ladder_of(one.table, config) for one in begun.order if one.job.id in places}
-    tables = {one.job.id: one.table for one in begun.order}
-    heap: list[tuple[float, int, int]] = []
-    for number, place in places.items():
-        _offer(heap, ladders, number, place, 0)
-    heapify(heap)
-    while heap:
-        _, number, rank = heappop(heap)
-        at, level = places[number]
-        step = ladders[number][at, level][rank]
-        target = (at + 1, level) if step.grows else (at, level + 1)
-        more = tables[number].watts[target[0]][target[1]] - tables[number].watts[at][level]
-        gpus = 1 << at if step.grows else 0
-        if (step.grows and number in begun.held) or not books.fits(gpus, more):
-            _offer(heap, ladders, number, (at, level), rank + 1)
-            continue
-        books.add(gpus, more)
-        places[number] = target
-        _offer(heap, ladders, number, target, 0)
+    begun = keep_or_start(view, config.hold_s) if config.elastic else _as_asked(view)
+    books, places = _Books(view), {}
+    ladders = {one.job.id: ladder(one.table, config) for one in begun.order if one.job.id in begun.gpus}
+    for one in begun.order:
+        number = one.job.id
+        if number in ladders:
+            at, level = ladders[number].starts[begun.gpus[number].bit_length() - 1]
+            if books.take(begun.gpus[number], one.table.watts[at][level]):
+                places[number] = (at, level)
+    climb(places, ladders, books, begun.held)
     shares = {number: Share(1 << at, level) for number, (at, level) in places.items()}
     return settle(view, shares, begun, config.hold_s, config.pause_s)
 
 
-def _offer(
-    heap: list[tuple[float, int, int]], ladders: dict[int, Ladder], number: int, place: tuple[int, int], rank: int
-) -> None:
-    """Put a job's next step into the heap, if it has one of this rank."""
-    steps = ladders[number][place]
-    if rank < len(steps):
-        heappush(heap, (-steps[rank].priority, number, rank))
+def climb(places: dict[int, Place], ladders: Mapping[int, Ladder], books: _Books, held: frozenset[int]) -> None:
+    """Take the steps, best first, while they fit. held: jobs that may change their clock alone."""
+    heap = [
+        (*ladders[number].steps[place][0], number, 0)
+        for number, place in places.items()
+        if ladders[number].steps[place]
+    ]
+    heapify(heap)
+    while heap:
+        _, grows, to, watts, number, rank = heappop(heap)
+        place = places[number]
+        if not (grows and number in held) and books.take((1 << place[0]) if grows else 0, watts):
+            places[number], rank = to, -1
+        steps = ladders[number].steps[places[number]]
+        if rank + 1 < len(steps):
+            heappush(heap, (*steps[rank + 1], number, rank + 1))
 
 
-def _ladder_of(table: Table, config: Config) -> Ladder:
-    _TABLES[id(table)] = table
-    return _kept_ladder(id(table), config.level(table), config)
-
-
-def _as_asked(view: View, begun: Begun) -> Begun:
-    """Without elasticity: what owners asked for, in the same order, while GPUs last; running jobs stay."""
+def _as_asked(view: View) -> Begun:
+    """Without elasticity: what owners asked for; running jobs stay, then the shortest first, while GPUs last."""
+    order = sorted(view.active, key=lambda one: (one.share is None, one.left / one.table.rate[0][-1]))
     free, gpus = view.gpus, {}
-    for one in sorted(begun.order, key=lambda one: one.share is None):
+    for one in order:
         if one.job.gpus <= free:
             gpus[one.job.id] = one.job.gpus
             free -= one.job.gpus
-    return Begun(begun.order, gpus, frozenset())
-
-
-def _start(view: View, begun: Begun, config: Config) -> tuple[_Books, dict[int, tuple[int, int]]]:
-    """Everybody's first GPUs at the most efficient clock, in order, while the budget lasts."""
-    books, places = _Books(view), {}
-    for one in begun.order:
-        if one.job.id not in begun.gpus:
-            continue
-        gpus, top = begun.gpus[one.job.id], config.level(one.table)
-        at = gpus.bit_length() - 1
-        level = efficient_level(one.table, at, top) if config.clocks else top
-        watts = one.table.watts[at][level]
-        if books.fits(gpus, watts):
-            books.add(gpus, watts)
-            places[one.job.id] = (at, level)
-    return books, places
+    return Begun(order, gpus, frozenset())

@@ -312,8 +312,10 @@ class _Run:
         return sum(one.watts for one in self.running) + (on - used) * self.config.idle_w
 
     def _enforce(self, order: list[int]) -> None:
-        """Suspend the least important jobs while the budget would be exceeded, whatever the policy planned."""
-        allowed = self._allowed_w()
-        while self.running and self.power_w() > allowed * (1 + EPS):
-            last = max(self.running, key=lambda one: order.index(one.job.id))
-            self._stop(last)
+        """Whatever the policy planned: while the budget would be exceeded, empty a node, or suspend the last job."""
+        allowed = self._allowed_w() * (1 + EPS)
+        while self.running and self.power_w() > allowed:
+            moved = self.buddy.compact() if self.config.migrate and self.config.power_off else []
+            self._pause(moved)
+            if not moved:
+                self._stop(max(self.running, key=lambda one: order.index(one.job.id)))

@@ -1,4 +1,4 @@
-"""What elastic policies share: who starts with one GPU, who keeps what it has, and whether a change is worth its pause."""
+"""What elastic policies share: who starts with one GPU, who keeps what it has, which change is worth its pause."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -56,7 +56,7 @@ class Model:
 
     def grad_s(self, gpus: int, batch: float, frequency: float = 1.0) -> float:
         """Seconds of computing in one iteration."""
-        return (self.a_grad + self.b_grad * batch / gpus) * frequency**-self.k
+        return (self.a_grad + self.b_grad * batch / gpus) * float(frequency**-self.k)
 
     def sync_s(self, gpus: int) -> float:
         """Seconds of synchronising."""

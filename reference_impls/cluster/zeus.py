@@ -1,9 +1,9 @@
 """A clock for each job that weighs its energy against its time; GPUs stay as asked for.
 
-Paper: "Zeus: Understanding and Optimizing GPU Energy Consumption of DNN Training", NSDI 2023, arXiv 2208.06102; the cost
-    is recalled.
+Paper: "Zeus: Understanding and Optimizing GPU Energy Consumption of DNN Training", NSDI 2023, arXiv 2208.06102; the
+    cost is recalled.
 Idea: near the highest clock much power buys little time, so the best clock for a weighted sum lies below it.
-Symbols: cost = eta E + (1 - eta) P_max T, E = joules and T = seconds of an iteration, P_max = power at the highest clock.
+Symbols: cost = eta E + (1 - eta) P_max T, E = joules and T = seconds of an iteration, P_max = power at full clock.
 Simplified: the power curve is known, where the paper finds limits and batch sizes while the job runs.
 Differs: chooses among clocks, where the paper sets power limits.
 Cost: one pass over the clocks a job.

@@ -103,6 +103,8 @@ METRICS: dict[str, Metric] = {
     "layer_error": Metric("relative output error of a layer", "1", "lower"),
     "load_share": Metric("share of a step spent loading weights", "%", "neither"),
     "miss_rate": Metric("miss rate", "%", "lower"),
+    "offline_throughput": Metric("best-effort work over that alone", "1", "higher"),
+    "online_slowdown": Metric("growth of a service's time beside another job", "1", "lower"),
     "overhead": Metric("overhead", "%", "lower"),
     "papers_studied": Metric("papers studied", "papers", "neither"),
     "peak_memory": Metric("peak memory", "B", "lower"),

@@ -1,0 +1,125 @@
+"""The cases of sharing: what the guard is worth, what the device's three gauges say, how good the pairs are.
+
+Simulated days of services with made-up profiles (muxflow.py), on the table of the contention model; the table of real
+processes is measured in bench_pairs.py, and `muxflow.simulate` takes either.
+"""
+
+from collections.abc import Callable
+from functools import cache, partial
+from itertools import count
+
+import numpy as np
+
+from reference_impls.cluster import contention, muxflow, traces
+from reference_impls.cluster.muxflow import BestEffort, Outcome
+from reference_impls.measurement.case import Case, Implementation, Role, Step, Workload
+
+GPUS, JOBS, TRIALS = 8, 28, 6
+SHARES = range(10, 101, 10)
+SHARED: dict[str, muxflow.Config] = {
+    "alone": muxflow.Config(sharing="alone"),
+    "time-slices": muxflow.Config(sharing="time-slices"),
+    "uncontrolled": muxflow.Config(sharing="uncontrolled"),
+    "half": muxflow.Config(sharing="half"),
+    "muxflow": muxflow.Config(),
+    "muxflow-random": muxflow.Config(pairing="random"),
+    "muxflow-greedy": muxflow.Config(pairing="greedy"),
+}
+SIMULATED = "simulated; profiles and contention are assumed"
+
+
+def cases() -> list[Case]:
+    """One for each thing that is looked at."""
+    table = [
+        (
+            "online_slowdown",
+            "p99-worst-hour",
+            "Growth of the services' 99th percentile, worst hour",
+            partial(_growth, 99.0, 100.0),
+        ),
+        (
+            "online_slowdown",
+            "p99",
+            "Growth of the services' 99th percentile, median hour",
+            partial(_growth, 99.0, 50.0),
+        ),
+        ("online_slowdown", "p50", "Growth of the services' median latency, median hour", partial(_growth, 50.0, 50.0)),
+        ("offline_throughput", "offline", "Best-effort work done, in GPUs of its own", _done),
+        ("sm_activity", "activity", "Multiprocessors at work", lambda name, seed: 100 * day(name, seed).sm_activity),
+        (
+            "gpu_utilisation",
+            "utilisation",
+            "Time with any kernel resident",
+            lambda name, seed: 100 * day(name, seed).utilisation,
+        ),
+        ("gpu_memory_used", "memory", "Memory in use", lambda name, seed: 100 * day(name, seed).memory),
+    ]
+    return [_case(f"{name}/{metric}", title, metric, value) for metric, name, title, value in table]
+
+
+@cache
+def day(name: str, seed: int) -> Outcome:
+    """One simulated day."""
+    table = contention.tabulate(muxflow.SERVICES, muxflow.BEST_EFFORT, SHARES, contention.Config())
+    return muxflow.simulate(
+        services(seed), jobs(seed), table, muxflow.SERVICES | muxflow.BEST_EFFORT, SHARED[name], seed
+    )
+
+
+def services(seed: int) -> list[tuple[str, "np.typing.NDArray[np.float64]"]]:
+    """A service a GPU, each with a day of its own."""
+    names = list(muxflow.SERVICES)
+    period = muxflow.Config().period_s
+    return [
+        (names[at % len(names)], traces.online_load(traces.DAY_S, period, 0.35, 0.6, 1000 * seed + at))
+        for at in range(GPUS)
+    ]
+
+
+def jobs(seed: int) -> list[BestEffort]:
+    """More than there are GPUs, so that there is a choice."""
+    rng, names = np.random.default_rng(seed), list(muxflow.BEST_EFFORT)
+    return [BestEffort(at, names[at % len(names)], float(rng.uniform(4, 16) * 3600)) for at in range(JOBS)]
+
+
+@cache
+def _hours(name: str, seed: int, percentile: float) -> tuple[float, ...]:
+    outcome, period = day(name, seed), SHARED[name].period_s
+    found: list[float] = []
+    for at, (service, load) in enumerate(services(seed)):
+        seen = muxflow.latencies(load, outcome.slowdown[at], period, muxflow.SERVICES[service].t_step, at)
+        found += muxflow.hourly_growth(*seen, percentile)
+    return tuple(found)
+
+
+def _growth(percentile: float, of_hours: float, name: str, seed: int) -> float:
+    return float(np.percentile(_hours(name, seed, percentile), of_hours))
+
+
+def _done(name: str, seed: int) -> float:
+    return day(name, seed).done_s / traces.DAY_S / GPUS
+
+
+def _case(name: str, title: str, metric: str, value: Callable[[str, int], float]) -> Case:
+    def prepare(which: str, _workload: Workload, _device: str) -> Step:
+        seeds = count()
+        return lambda: value(which, next(seeds))
+
+    def role(which: str) -> Role:
+        return "baseline" if which == ("uncontrolled" if metric == "offline_throughput" else "alone") else "method"
+
+    shown = [which for which in SHARED if which != "alone" or metric != "offline_throughput"]
+    return Case(
+        id=f"cluster/sharing/{name}",
+        title=title,
+        metric=metric,
+        workload={"gpus": GPUS, "jobs": JOBS, "services": "four kinds, made up", "mean_load": 0.35, "hours": 24},
+        implementations=tuple(
+            Implementation(which, role(which), "simulated", partial(prepare, which), note=SIMULATED, module="muxflow")
+            for which in shown
+        ),
+        timed=False,
+        no_limit="a property of the simulated days, not of this machine",
+        devices=("cpu",),
+        trials=TRIALS,
+    )
