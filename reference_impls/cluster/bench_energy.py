@@ -18,6 +18,7 @@ from reference_impls.cluster.equal_energy import (
     best_product,
     cluster_for,
     curve,
+    front,
     seconds_at,
     sweep,
 )
@@ -26,7 +27,7 @@ from reference_impls.measurement.case import Case, Implementation, Step, Workloa
 
 BASELINES = ("fifo", "srtf", "tiresias", "gandiva", "elastic", "zeus")
 TRACES = 20
-JOBS = 160
+JOBS = 120
 CLUSTER = Config()
 SIMULATED = "simulated; the throughput is fitted to measured points, the power curve is assumed"
 
@@ -93,8 +94,10 @@ def reached(scene: Scene, seed: int, policy: str, how: How) -> tuple[float, floa
 
 
 def powerflow_at(scene: Scene, seed: int, energy: float) -> float:
-    """PowerFlow's completion time with that energy."""
-    return seconds_at(curve(outcomes(scene, seed, "powerflow"), off=True), energy)
+    """PowerFlow's completion time with that energy; below its least, the product of the two is kept."""
+    points = front(curve(outcomes(scene, seed, "powerflow"), off=True))
+    least, seconds = points[0]
+    return seconds * least / energy if energy < least else seconds_at(points, energy)
 
 
 # Cases.
