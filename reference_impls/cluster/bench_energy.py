@@ -14,18 +14,21 @@ from reference_impls.cluster import Table, policies, power, profiles, traces
 from reference_impls.cluster.buddy import Config as Shape
 from reference_impls.cluster.equal_energy import (
     Config,
+    Curve,
     Setting,
     best_product,
     cluster_for,
     curve,
     front,
     seconds_at,
+    settings,
     sweep,
 )
 from reference_impls.cluster.simulate import Budget, simulate
 from reference_impls.measurement.case import Case, Implementation, Step, Workload
 
 BASELINES = ("fifo", "srtf", "tiresias", "gandiva", "elastic", "zeus")
+POLICIES = (*BASELINES, "powerflow")
 TRACES = 20
 JOBS = 120
 CLUSTER = Config()
@@ -60,7 +63,7 @@ def cases() -> list[Case]:
     found = [_equal_case(scene, policy, "best-cap") for scene in SCENES for policy in BASELINES]
     found += [_equal_case(DAILY, policy, how) for policy in BASELINES for how in ("full-clock", "nodes-stay-on")]
     found += [_equal_case(scene, "tiresias", "best-cap", 10) for scene in SENSITIVITY]
-    return [*found, _ablation_case(), _speed_case()]
+    return [*found, *_frontier_cases(), _ablation_case(), _speed_case()]
 
 
 # One trace, swept once.
@@ -94,9 +97,13 @@ def reached(scene: Scene, seed: int, policy: str, how: How) -> tuple[float, floa
 
 
 def powerflow_at(scene: Scene, seed: int, energy: float) -> float:
-    """PowerFlow's completion time with that energy; below its least, the product of the two is kept."""
-    points = front(curve(outcomes(scene, seed, "powerflow"), off=True))
-    least, seconds = points[0]
+    """PowerFlow's completion time with that energy."""
+    return at_energy(curve(outcomes(scene, seed, "powerflow"), off=True), energy)
+
+
+def at_energy(points: Curve, energy: float) -> float:
+    """As `seconds_at`; below the least energy of any setting, the product of energy and time is kept."""
+    least, seconds = front(points)[0]
     return seconds * least / energy if energy < least else seconds_at(points, energy)
 
 
@@ -155,6 +162,47 @@ def _powerflow_step(scene: Scene, policy: str, how: How, _workload: Workload, _d
     return step
 
 
+def _frontier_cases() -> list[Case]:
+    """Every setting of every knob: one case for the time and one for the energy, joined by their names."""
+    return [
+        _frontier_case(number, metric)
+        for number in range(max(_count(policy) for policy in POLICIES))
+        for metric in ("jct", "energy_per_job")
+    ]
+
+
+def _count(policy: str) -> int:
+    return len(settings(policy, 1))
+
+
+def _frontier_case(number: int, metric: str) -> Case:
+    def prepare(policy: str, setting: int, _workload: Workload, _device: str) -> Step:
+        seeds = count()
+
+        def step() -> float:
+            one = outcomes(DAILY, next(seeds), policy)[setting]
+            return one.seconds if metric == "jct" else one.off_j / JOBS
+
+        return step
+
+    ways = [
+        _way(policy, "method", partial(prepare, policy, number), policy)
+        for policy in POLICIES
+        if number < _count(policy)
+    ]
+    return Case(
+        id=f"cluster/frontier/setting-{number + 1}/{metric}",
+        title=f"Time and energy of every policy at its setting {number + 1}",
+        metric=metric,
+        workload=_workload(DAILY) | {"knob": "highest clock; power cap for powerflow; eta for zeus"},
+        implementations=(_way("fifo at full clock", "baseline", partial(prepare, "fifo", -1), "fifo"), *ways),
+        timed=False,
+        no_limit="a property of traces and policies, not of this machine",
+        devices=("cpu",),
+        trials=6,
+    )
+
+
 def _ablation_case() -> Case:
     """At the energy of the whole PowerFlow under the middle cap."""
 
@@ -165,7 +213,7 @@ def _ablation_case() -> Case:
             seed = next(seeds)
             whole = curve(outcomes(DAILY, seed, "powerflow"), off=True)
             own = curve(outcomes(DAILY, seed, "powerflow", ablation), off=ablation != "no-power-off")
-            return seconds_at(own, whole[3][0])
+            return at_energy(own, whole[3][0])
 
         return step
 

@@ -9,6 +9,7 @@ from functools import cache, partial
 from itertools import count
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reference_impls.cluster import contention, muxflow, traces
 from reference_impls.cluster.muxflow import BestEffort, Outcome
@@ -25,34 +26,21 @@ SHARED: dict[str, muxflow.Config] = {
     "muxflow-random": muxflow.Config(pairing="random"),
     "muxflow-greedy": muxflow.Config(pairing="greedy"),
 }
+Value = Callable[[str, int], float]
 SIMULATED = "simulated; profiles and contention are assumed"
 
 
 def cases() -> list[Case]:
     """One for each thing that is looked at."""
-    table = [
-        (
-            "online_slowdown",
-            "p99-worst-hour",
-            "Growth of the services' 99th percentile, worst hour",
-            partial(_growth, 99.0, 100.0),
-        ),
-        (
-            "online_slowdown",
-            "p99",
-            "Growth of the services' 99th percentile, median hour",
-            partial(_growth, 99.0, 50.0),
-        ),
-        ("online_slowdown", "p50", "Growth of the services' median latency, median hour", partial(_growth, 50.0, 50.0)),
-        ("offline_throughput", "offline", "Best-effort work done, in GPUs of its own", _done),
-        ("sm_activity", "activity", "Multiprocessors at work", lambda name, seed: 100 * day(name, seed).sm_activity),
-        (
-            "gpu_utilisation",
-            "utilisation",
-            "Time with any kernel resident",
-            lambda name, seed: 100 * day(name, seed).utilisation,
-        ),
-        ("gpu_memory_used", "memory", "Memory in use", lambda name, seed: 100 * day(name, seed).memory),
+    worst, usual, half = partial(_growth, 99.0, 100.0), partial(_growth, 99.0, 50.0), partial(_growth, 50.0, 50.0)
+    table: list[tuple[str, str, str, Value]] = [
+        ("online_slowdown", "p99-worst-hour", "Growth of the services' 99th percentile, worst hour", worst),
+        ("offline_throughput", "p99-worst-hour", "Best-effort work done, in GPUs of its own", _done),
+        ("online_slowdown", "p99-median-hour", "Growth of the services' 99th percentile, median hour", usual),
+        ("online_slowdown", "p50-median-hour", "Growth of the services' median latency, median hour", half),
+        ("sm_activity", "gauges", "Multiprocessors at work", lambda name, seed: 100 * day(name, seed).sm_activity),
+        ("gpu_utilisation", "gauges", "Any kernel resident", lambda name, seed: 100 * day(name, seed).utilisation),
+        ("gpu_memory_used", "gauges", "Memory in use", lambda name, seed: 100 * day(name, seed).memory),
     ]
     return [_case(f"{name}/{metric}", title, metric, value) for metric, name, title, value in table]
 
@@ -66,7 +54,7 @@ def day(name: str, seed: int) -> Outcome:
     )
 
 
-def services(seed: int) -> list[tuple[str, "np.typing.NDArray[np.float64]"]]:
+def services(seed: int) -> list[tuple[str, NDArray[np.float64]]]:
     """A service a GPU, each with a day of its own."""
     names = list(muxflow.SERVICES)
     period = muxflow.Config().period_s
@@ -100,7 +88,7 @@ def _done(name: str, seed: int) -> float:
     return day(name, seed).done_s / traces.DAY_S / GPUS
 
 
-def _case(name: str, title: str, metric: str, value: Callable[[str, int], float]) -> Case:
+def _case(name: str, title: str, metric: str, value: Value) -> Case:
     def prepare(which: str, _workload: Workload, _device: str) -> Step:
         seeds = count()
         return lambda: value(which, next(seeds))

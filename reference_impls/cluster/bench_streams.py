@@ -93,7 +93,8 @@ def _streams(mode: str, device: str) -> tuple[Scope, Scope]:
     if device != "cuda" or mode == "one-stream":
         return nullcontext, nullcontext
     top = -1 if mode in ("priorities", "paced") else 0
-    high, low = torch.cuda.Stream(priority=top), torch.cuda.Stream(priority=0)
+    stream: Any = torch.cuda.Stream
+    high, low = stream(priority=top), stream(priority=0)
     return partial(torch.cuda.stream, high), partial(torch.cuda.stream, low)
 
 

@@ -86,6 +86,7 @@ METRICS: dict[str, Metric] = {
     "demographic_gap": Metric("gap in detection between groups", "percentage points", "lower"),
     "detections": Metric("labelled people detected", "people", "higher"),
     "draft_share": Metric("share of decoding time spent drafting", "%", "neither"),
+    "energy_per_job": Metric("energy per job, idle power included", "J", "lower"),
     "energy_per_token": Metric("energy per output token", "J", "lower"),
     "gpu_memory_used": Metric("GPU memory in use", "%", "higher"),
     "gpu_utilisation": Metric("GPU utilisation (any kernel resident)", "%", "higher"),

@@ -22,6 +22,11 @@ def _quality(size: str) -> Plot:
     return lambda points, palette, folder: quality_against(points, by_metric(size), palette, folder)
 
 
+def _against(metric: str, size: str) -> Plot:
+    """One metric against another that was measured beside it."""
+    return lambda points, palette, folder: quality_against(points, by_metric(size), palette, folder, (metric,))
+
+
 def _saved(field: str, title: str) -> Plot:
     size = by_field(field, f"{title} (higher saves more)", is_saved=True)
     return lambda points, palette, folder: quality_against(points, size, palette, folder)
@@ -52,6 +57,8 @@ PLOTS: dict[str, Plot] = {
     "quality-sparsity": _saved("sparsity", "share of zeros"),
     "quality-state": _quality("training_state_bytes"),
     "quality-trained": _quality("trained_parameters"),
+    "slowdown-throughput": _against("online_slowdown", "offline_throughput"),
+    "time-energy": _against("jct", "energy_per_job"),
     **{name: partial(_along, which=name) for name in _ALONG},
     **stopping.PLOTS,
 }

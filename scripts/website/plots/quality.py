@@ -4,7 +4,7 @@ Quality and size are cases of their own; those whose ids differ in the last part
 implementations are joined by name. One figure a model and text: a perplexity means nothing outside its text.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,7 +62,10 @@ Index = dict[tuple[str, str, str], Point]
 
 def by_metric(metric: str) -> Size:
     """Sizes from the case that measures this metric under the same prefix."""
-    return Size(metric, f"{METRICS[metric].title}, {METRICS[metric].unit} (lower is better)", _beside(metric))
+    known = METRICS[metric]
+    unit = "" if known.unit == "1" else f", {known.unit}"
+    title = f"{known.title}{unit} ({known.better} is better)"
+    return Size(metric, title, _beside(metric), is_saved=known.better == "higher")
 
 
 def _beside(metric: str) -> Callable[[Point, Index], float | None]:
@@ -88,11 +91,11 @@ def index_of(points: Iterable[Point]) -> Index:
     return {(point.prefix, point.one.implementation, point.one.metric): point for point in points}
 
 
-def pairs_of(points: Iterable[Point], size: Size) -> list[Pair]:
-    """Every quality that has a size."""
+def pairs_of(points: Iterable[Point], size: Size, metrics: Collection[str] = QUALITY_METRICS) -> list[Pair]:
+    """Every quality that has a size. metrics: which count as quality"""
     points = list(points)
     index = index_of(points)
-    sized = ((point, size.of(point, index)) for point in points if point.one.metric in QUALITY_METRICS)
+    sized = ((point, size.of(point, index)) for point in points if point.one.metric in metrics)
     return [Pair(point, value) for point, value in sized if value is not None]
 
 
@@ -109,10 +112,12 @@ def _badness(pair: Pair) -> float:
     return -pair.point.value if pair.point.one.better == "higher" else pair.point.value
 
 
-def quality_against(points: Iterable[Point], size: Size, palette: Palette, folder: str) -> list[PlotView]:
+def quality_against(
+    points: Iterable[Point], size: Size, palette: Palette, folder: str, metrics: Collection[str] = QUALITY_METRICS
+) -> list[PlotView]:
     """One figure a model, text and metric."""
     groups: dict[tuple[str, ...], list[Pair]] = {}
-    for pair in pairs_of(points, size):
+    for pair in pairs_of(points, size, metrics):
         groups.setdefault(_group(pair.point), []).append(pair)
     shown = [pairs for pairs in groups.values() if any(pair.point.one.role == "method" for pair in pairs)]
     by_first = {id(pairs[0].point): pairs for pairs in shown}
@@ -141,7 +146,7 @@ def _view(pairs: list[Pair], name: str, size: Size, palette: Palette, folder: st
     legend = [*keys(styles, points), Key("Pareto front", replace(LINE, dash="dot"))]
     return PlotView(
         id=slug_of(f"quality-{size.id}-{first.one.metric}-{about}-{first.run.machine.name}"),
-        title=f"{metric.title.capitalize()} against {size.title.partition(',')[0]}: {about}",
+        title=f"{metric.title.capitalize()} against {size.title.partition(' (')[0].partition(',')[0]}: {about}",
         summary=_summary(front, base),
         source="",
         columns=["implementation", size.title.partition(" (")[0], metric.title, "on the front", *EVIDENCE_COLUMNS],
