@@ -6,7 +6,7 @@ from tests.site.test_evidence import measurement
 from tests.site.test_plots import points, views
 
 
-def beside(name, role, first, second, case="ss/set-1"):
+def beside(name, role, first, second, case="ss/frontier/set-1"):
     metrics = (("jct", "s", "lower", first), ("energy_per_job", "J", "lower", second))
     return [
         measurement(name, role, [value], case=f"{case}/{metric}", metric=metric, unit=unit, better=better)
@@ -17,7 +17,7 @@ def beside(name, role, first, second, case="ss/set-1"):
 def shared(name, role, slowdown, done):
     sides = (("online_slowdown", "lower", slowdown), ("offline_throughput", "higher", done))
     return [
-        measurement(name, role, [value], case=f"ss/p99/{metric}", metric=metric, unit="1", better=better)
+        measurement(name, role, [value], case=f"ss/sharing/p99/{metric}", metric=metric, unit="1", better=better)
         for metric, better, value in sides
     ]
 
@@ -28,7 +28,10 @@ def test_time_against_energy_has_a_point_a_setting():
         *beside("rtn", "method", 5.0, 2.0),
         *beside("gptq", "method", 4.0, 2.0),
     ]
-    made += [*beside("base", "baseline", 9.0, 9.0, "ss/set-2"), *beside("rtn", "method", 3.0, 6.0, "ss/set-2")]
+    made += [
+        *beside("base", "baseline", 9.0, 9.0, "ss/frontier/set-2"),
+        *beside("rtn", "method", 3.0, 6.0, "ss/frontier/set-2"),
+    ]
     [view] = views("time-energy", *made)
     assert view.title.startswith("Mean job completion time against energy per job")
     assert sorted(zip(view.sizes, (point.value for point in view.points), strict=True)) == [
