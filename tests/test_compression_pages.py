@@ -164,3 +164,31 @@ def test_claims_on_compressed_models_name_cases_and_implementations_that_exist()
     for key, trial in trials:
         named = {trial.implementation, *([trial.against] if trial.against else [])}
         assert named <= known.get(trial.case, set()), f"{key}: {trial.case} has no {named}"
+
+
+FINE = ROOT / "techniques/algorithms/fine-tuning"
+LLAMA = ATTENTION + NEURONS + 2 * 4096  # a block
+WHOLE = 32 * LLAMA + 2 * 128_256 * 4096 + 4096
+
+
+@pytest.mark.parametrize("row", table(FINE / "additive-tuning.md", "added"), ids=lambda row: row[0])
+def test_added_parameters_follow_from_the_shape(row):
+    size = int(row[0].rpartition("= ")[2])
+    adapters, prompt, prefix = 64 * (2 * 4096 * size + 4096 + size), size * 4096, 32 * 2 * size * 8 * 128
+    trained = {"adapters": adapters, "soft prompt": prompt, "prefix": prefix}[row[0].partition(",")[0]]
+    assert int(row[1].replace(",", "")) == trained
+    assert row[2] == f"{100 * trained / WHOLE:.3f} %"
+
+
+@pytest.mark.parametrize("row", table(FINE / "selective-tuning.md", "trained, of 32 equal layers"), ids=lambda r: r[0])
+def test_the_share_of_arithmetic_follows_from_where_the_trained_part_lies(row):
+    above, trained = (float(cell.replace("about ", "")) for cell in row[1:3])
+    assert float(row[3]) == pytest.approx((2 + 2 * above + 2 * trained) / 6, abs=0.005)
+
+
+@pytest.mark.parametrize("row", table(FINE / "memory-efficient.md", "method"), ids=lambda row: row[0])
+def test_bytes_a_parameter_are_the_sum_of_their_parts(row):
+    parts = [cell.split("/") for cell in row[1:4] if "tensor" not in cell]
+    total = sum(float(part[0]) / float(part[1] if len(part) > 1 else 1) for part in parts)
+    assert float(row[4]) == pytest.approx(total, abs=0.005)
+    assert f"{8 * 16} GB with Adam and {8 * 2} GB" in (FINE / "memory-efficient.md").read_text("utf-8")
