@@ -44,7 +44,7 @@ class Shift:
 
     def __str__(self) -> str:
         text = f"{self.value:+.1f}".replace("-", "−")
-        return text if self.margin is None else f"{text} ± {self.margin:.1f}"
+        return text if self.margin is None else f"{text}\u00a0±\u00a0{self.margin:.1f}"
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def test_a_page_has_the_variants_of_its_methods_only():
     view = who_pays(runs(), MODULES, [("quantization", "rtn"), ("quantization", "gptq")])
     assert [row.variant for row in view.rows] == ["rtn-4"]
     assert view.gaps == [("age", "age one less the other"), ("origin", "origin one less the other")]
-    assert [str(shift) for shift in view.rows[0].shifts] == ["−5.0 ± 2.0", "+1.0 ± 2.0"]
+    assert [str(shift) for shift in view.rows[0].shifts] == ["−5.0\u00a0±\u00a02.0", "+1.0\u00a0±\u00a02.0"]
     assert [shift.is_seen for shift in view.rows[0].shifts] == [True, False]
     assert (view.dense, view.rows[0].accuracy) == (80.0, 60.0)  # 85 and 75; 70 and 50
 
@@ -71,7 +71,7 @@ def test_a_page_has_the_variants_of_its_methods_only():
 def test_a_name_that_is_no_module_is_found_through_the_method_that_was_recorded_under_it():
     view = who_pays(runs(), MODULES, [("pruning", "layers")])
     assert [row.variant for row in view.rows] == ["shortgpt-2"]
-    assert [str(shift) for shift in view.rows[0].shifts] == ["+3.0 ± 4.0", "None"]
+    assert [str(shift) for shift in view.rows[0].shifts] == ["+3.0\u00a0±\u00a04.0", "None"]
     alone = {file: run for file, run in runs().items() if "measurement" in file}
     assert who_pays(alone, MODULES, [("pruning", "layers")]) is None
     assert [row.variant for row in who_pays(alone, MODULES, [("pruning", "wanda")]).rows] == ["wanda-2-of-4"]
