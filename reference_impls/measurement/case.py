@@ -64,7 +64,8 @@ class Implementation:
     needs: tuple[str, ...] = ()
     quality: Callable[[Workload, str], Quality] | None = None
     limit: Callable[[Workload, Ceilings], Limit | None] | None = None
-    note: str = ""
+    note: str | Callable[[], str] = ""
+    """Where it can only be said after the run (what was found, which version), a function that says it."""
     module: str | None = None
 
 

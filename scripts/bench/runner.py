@@ -257,7 +257,7 @@ def _record(
         "quality": {"metric": quality.metric, "value": quality.value} if quality else None,
         "energy_j": sum(one.joules) / len(one.joules) if one.joules else None,
         "throttled": slowed,
-        "note": contestant.note or None,
+        "note": (contestant.note if isinstance(contestant.note, str) else contestant.note()) or None,
     }
 
 
