@@ -1,0 +1,108 @@
+"""The cases are whole, name modules that exist, and their values follow from formulas where formulas say them."""
+
+from importlib import import_module
+
+import pytest
+import torch
+
+from reference_impls.attention import bench as attention_bench
+from reference_impls.attention import bench_time
+from reference_impls.kv_cache import bench, bench_offload, bench_paged, bench_quality
+from reference_impls.measurement.case import Ceilings
+from reference_impls.models.attend import grouped_attention
+from scripts.bench.runner import Budget, run_case
+from scripts.catalogue.vocabulary import METRICS
+
+CEILINGS = Ceilings(read_bytes_per_s=1e10, matmul_flops_per_s={"float32": 1e11}, host_to_device_bytes_per_s=5e10)
+FAMILIES = {"kv_cache": bench.cases(), "attention": attention_bench.cases()}
+CASES = {case.id: case for found in FAMILIES.values() for case in found}
+TINY = [name for name in CASES if "/tiny-target/b" in name]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_ids_are_of_the_family_and_unique_and_modules_exist(family):
+    found = FAMILIES[family]
+    assert len({case.id for case in found}) == len(found)
+    for case in found:
+        assert case.id.startswith(family + "/")
+        assert case.metric in METRICS
+        for one in case.implementations:
+            if one.role == "method":
+                import_module(f"reference_impls.{family}.{one.module}")
+
+
+def values(name):
+    result = run_case(CASES[name], "cpu", CEILINGS, Budget())
+    assert not result.unavailable
+    return {one["implementation"]: one["samples"] for one in result.measurements}
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """One short window, so that a case runs at once."""
+    pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    monkeypatch.setattr(bench_quality, "CONTEXT", 128)
+    monkeypatch.setattr(bench_quality, "PROMPT", 96)
+    monkeypatch.setattr(bench_quality, "WINDOWS", {"tiny-target": 1})
+    for kept in (bench_quality._windows, bench_quality.scored):
+        kept.cache_clear()
+    yield
+    for kept in (bench_quality._windows, bench_quality.scored):
+        kept.cache_clear()
+
+
+@pytest.mark.parametrize("budget", [32, 64])
+def test_bytes_of_a_budget_are_its_tokens(short, budget):
+    found = {name: samples[0] for name, samples in values(f"kv_cache/tiny-target/budget-{budget}/kv_bytes").items()}
+    token = 2 * 6 * 2 * 32 * 2  # keys and values, layers, heads, head_dim, 16 bits
+    assert found["full"] == 127 * token
+    for name in ("h2o", "streaming-llm", "window", "random"):
+        assert found[name] == budget * token
+    assert found["snapkv"] == (budget + 31) * token  # what is decoded stays
+    assert found["snapkv-4-bit"] < found["snapkv"] or budget == 32  # 63 tokens: less than a group behind the newest
+
+
+def test_more_bits_and_larger_budgets_are_nearer_to_the_full_cache(short):
+    full = bench_quality.scored("tiny-target", "bits-2", "full")[0]
+    by_bits = [abs(bench_quality.scored("tiny-target", f"bits-{bits}", "kivi")[0] - full) for bits in (2, 8)]
+    assert by_bits[1] < by_bits[0]
+    assert by_bits[1] < 0.01 * full
+    assert bench_quality.scored("tiny-target", "budget-128", "h2o")[0] == pytest.approx(full, rel=1e-3)
+
+
+def test_waste_is_that_of_the_lengths():
+    found = values("kv_cache/paged/lognormal/kv_waste")
+    for seed, reserved in enumerate(found["reserve-maximum"]):
+        lengths = bench_paged.lengths(seed)
+        assert reserved == pytest.approx(100 * (1 - sum(lengths) / (2048 * 64)))
+        for size in (16, 64):
+            slots = sum(-(-length // size) * size for length in lengths)
+            assert found[f"paged-{size}"][seed] == pytest.approx(100 * (1 - sum(lengths) / slots))
+    assert found["paged-1"] == [0.0] * 5
+
+
+def test_bytes_moved_are_those_of_the_formula(monkeypatch):
+    pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    monkeypatch.setattr(bench_offload, "TOKENS", 64)
+    monkeypatch.setattr(bench_offload, "BATCH", 2)
+    found = {name: samples[0] for name, samples in values("kv_cache/offload/tiny-target/bytes_moved").items()}
+    assert found["formula"] == found["ahead"] == 2 * found["half-ahead"] > 3 * found["ahead-4-bit"]
+
+
+@pytest.mark.parametrize("name", ["sdpa", "grouped-products", "split-kv", "paged-gather", "paged-8-bit"])
+def test_every_way_of_decode_attention_computes_the_same(name, monkeypatch):
+    queries, keys, values = bench_time._inputs(1, 64, torch.float32, "cpu")
+    if name == "paged-8-bit":
+        codes, rows = bench_time.coded(keys, values, 8)
+        got = bench_time.decode(queries, codes, rows, kernel=False)
+    else:
+        got = bench_time._way(name, queries, keys, values)()
+    error = (got - grouped_attention(queries, keys, values)).norm() / grouped_attention(queries, keys, values).norm()
+    assert error < (0.02 if name.endswith("bit") else 1e-5)
+
+
+def test_limits_of_attention_follow_its_bytes():
+    case = CASES["attention/decode-cuda/context-4096/step_time"]
+    limits = {one.name: one.limit(case.workload, CEILINGS).value for one in case.implementations}
+    assert limits["sdpa"] == 2 * 8 * 128 * 4096 * 2 / 1e10
+    assert limits["paged-kernel-4-bit"] == limits["sdpa"] * 5 / 16
