@@ -46,6 +46,11 @@ def long_prompts(rng: np.random.Generator, count: int) -> tuple[Ints, Ints]:
     return _lognormal(rng, count, 700, 0.5, MAX_PROMPT), _lognormal(rng, count, 8, 0.6, 16)
 
 
+def long_both(rng: np.random.Generator, count: int) -> tuple[Ints, Ints]:
+    """Documents and what is written about them: medians of 500 tokens in and 100 out."""
+    return _lognormal(rng, count, 500, 0.6, MAX_PROMPT), _lognormal(rng, count, 100, 0.7, MAX_OUTPUT)
+
+
 def _lognormal(rng: np.random.Generator, count: int, median: float, sigma: float, most: int) -> Ints:
     return np.clip(np.rint(rng.lognormal(np.log(median), sigma, count)), 1, most).astype(np.int64)
 
@@ -80,6 +85,7 @@ LENGTHS: dict[str, Lengths] = {
     "bimodal": bimodal,
     "conversation": conversation,
     "long-prompts": long_prompts,
+    "long-prompts-and-answers": long_both,
     "zipf": zipf,
 }
 

@@ -10,6 +10,7 @@ from functools import partial
 from scripts.website.plots import stopping
 from scripts.website.plots.apply import time_to_apply
 from scripts.website.plots.draw import PlotView
+from scripts.website.plots.load import latency_by_load
 from scripts.website.plots.points import Point
 from scripts.website.plots.quality import by_field, by_metric, quality_against
 from scripts.website.plots.scale import ACCEPTANCE, BATCH, CONTEXT, DRAFT_COST, LIMIT, PASS_RATIO, SPEED, along
@@ -49,6 +50,8 @@ _ALONG = {
 
 PLOTS: dict[str, Plot] = {
     "apply-time": time_to_apply,
+    "latency-load": partial(latency_by_load, tails=False),
+    "latency-load-tails": partial(latency_by_load, tails=True),
     "quality-bits": _quality("bits_per_weight"),
     "quality-bytes": _quality("weight_bytes"),
     "quality-cache": _quality("kv_bytes"),

@@ -1,0 +1,87 @@
+"""The cases of this family: simulated and real servers, and how quick policies and simulation are."""
+
+from functools import partial
+
+from reference_impls.measurement.case import Case, Implementation, Step, Workload
+from reference_impls.serving import Job, Limits, State, bench_engine, bench_memory, bench_simulated
+from reference_impls.serving.bench_simulated import CONTENDERS, COST, LIMITS, Contender, requests_of, workload_of
+from reference_impls.serving.chunked_prefill import compose
+from reference_impls.serving.simulate import simulate
+from reference_impls.serving.traces import Config, generate
+
+QUEUED = (1_000, 10_000, 100_000)
+BATCHES = (16, 256)
+
+
+def cases() -> list[Case]:
+    """Every case of the family."""
+    return [
+        *bench_simulated.cases(),
+        *bench_memory.cases(),
+        *bench_engine.cases(),
+        *(_decision_case(queued, batch) for queued in QUEUED for batch in BATCHES),
+        _simulation_case(),
+    ]
+
+
+def _decision_case(queued: int, batch: int) -> Case:
+    ways = [
+        Implementation(one.name, one.role, "kernel", partial(_decide, one, queued, batch), module=one.module)
+        for one in CONTENDERS
+    ]
+    return Case(
+        id=f"serving/decision/queued-{queued}-batch-{batch}/step_time",
+        title=f"One scheduling decision of {batch} among {queued:,} requests",
+        metric="step_time",
+        workload={"queued": queued, "batch": batch, "lengths": "conversation"},
+        implementations=tuple(ways),
+        timed=True,
+        no_limit="time of the interpreter; the goal is 0.5 microseconds for each queued request",
+        devices=("cpu",),
+    )
+
+
+def _decide(contender: Contender, queued: int, batch: int, _workload: Workload, _device: str) -> Step:
+    """Order, compose and charge; prompts and answers go on for ever, so that nothing runs out."""
+    scheduler, limits = contender.make(), Limits(batch, 1 << 20)
+    state = State(0.0, COST.prefill_s, batch)
+    for one in generate(Config("conversation", queued, arrivals="together")):
+        scheduler.enter(Job(one.id, one.arrival_s, one.prompt, 1 << 30), state)
+
+    def step() -> None:
+        chosen = compose(scheduler.schedule(state), limits)
+        state.now += 0.03
+        for job, tokens in zip(chosen.jobs, chosen.tokens, strict=True):
+            job.cached += tokens
+            job.generated += 1
+        scheduler.ran(chosen, 0.03, state)
+        scheduler.patience(chosen, state)
+
+    return step
+
+
+def _simulation_case() -> Case:
+    trace = requests_of("conversation", "poisson", 90, 0)
+    ways = [
+        Implementation(one.name, one.role, "kernel", partial(_simulate, one), module=one.module) for one in CONTENDERS
+    ]
+    return Case(
+        id="serving/simulation/speed/simulated_throughput",
+        title="Tokens that the simulation makes a second, conversation at 90 % load",
+        metric="simulated_throughput",
+        workload=workload_of("conversation", "poisson", 90),
+        implementations=tuple(ways),
+        timed=True,
+        amount=float(sum(one.output for one in trace)),
+        no_limit="time of the interpreter; the goal is a million",
+        devices=("cpu",),
+    )
+
+
+def _simulate(contender: Contender, _workload: Workload, _device: str) -> Step:
+    trace = requests_of("conversation", "poisson", 90, 0)
+
+    def step() -> None:
+        simulate(trace, contender.make(), COST, LIMITS)
+
+    return step

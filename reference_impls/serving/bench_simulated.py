@@ -1,0 +1,220 @@
+"""Cases of simulated servers: every policy on three traces at five loads, with the assumed costs of `cost.CostModel`.
+
+A trial is a seed: all policies see the same requests, so ratios are paired. One run gives all metrics of its trial.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from itertools import count
+from typing import Any
+
+from reference_impls.measurement.case import Case, Implementation, Role, Step, Workload
+from reference_impls.serving import Limits, Scheduler, fastserve, fcfs, fixed_priority, mlfq, run_to_completion, srpt
+from reference_impls.serving.cost import CostModel
+from reference_impls.serving.metrics import SUMMARIES, latencies
+from reference_impls.serving.serve import Record
+from reference_impls.serving.simulate import capacity, simulate
+from reference_impls.serving.traces import Config as TraceConfig
+from reference_impls.serving.traces import generate
+
+REQUESTS = 500
+TRIALS = 6
+LOADS = (50, 70, 90, 100, 120)
+TRACES = {"conversation": "poisson", "zipf": "poisson", "bimodal": "bursts"}
+COST = CostModel()
+LIMITS = Limits(batch=16, tokens=2048)
+TARGET_S = 0.3
+"""Seconds a token, waiting included: about ten decode steps, as in FastServe's evaluation."""
+
+RATED = ("fcfs", "naive-mlfq", "fastserve", "fastserve-ageing-0.3s")
+NO_LIMIT = "a simulation: its bound is the oracle's schedule, which is one of the implementations"
+METRICS: dict[str, Callable[[Record], float]] = {
+    "jct": SUMMARIES["jct"],
+    "jct_tail": SUMMARIES["jct_p95"],
+    "latency_per_token": SUMMARIES["per_token"],
+    "latency_per_token_tail": SUMMARIES["per_token_p95"],
+    "ttft": SUMMARIES["ttft"],
+}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A policy under the name that records use, and the limits that it runs with."""
+
+    name: str
+    module: str
+    make: Callable[[], Scheduler]
+    limits: Limits = LIMITS
+    role: Role = "method"
+    note: str = ""
+
+
+CONTENDERS = (
+    Contender("fcfs", "fcfs", fcfs.Scheduler, role="baseline", note="continuous batching in order of arrival"),
+    Contender("fcfs-request-batches", "run_to_completion", run_to_completion.Scheduler),
+    Contender("fixed-priority", "fixed_priority", fixed_priority.Scheduler, note="short prompts first"),
+    Contender("naive-mlfq", "mlfq", partial(mlfq.Scheduler, mlfq.Config(quantum_s=0.025))),
+    Contender(
+        "fastserve", "fastserve", partial(fastserve.Scheduler, fastserve.Config(0.025, ageing_s=None)), note="no ageing"
+    ),
+    Contender(
+        "fastserve-ageing-0.3s", "fastserve", partial(fastserve.Scheduler, fastserve.Config(0.025, ageing_s=0.3))
+    ),
+    Contender("fastserve-ageing-3s", "fastserve", partial(fastserve.Scheduler, fastserve.Config(0.025, ageing_s=3.0))),
+    Contender("srpt-oracle", "srpt", srpt.Scheduler, note="knows the length of every answer"),
+)
+
+
+@cache
+def requests_of(lengths: str, arrivals: str, load: float, seed: int, limits: Limits = LIMITS) -> Any:
+    """A trace at a share of what the server can finish at most, in percent."""
+    base = TraceConfig(lengths, REQUESTS, 1.0, arrivals, seed)
+    rate = capacity(generate(TraceConfig(lengths, 4000, 1.0, "together", 12345)), COST, limits) * load / 100
+    return generate(TraceConfig(base.lengths, base.count, rate, base.arrivals, base.seed))
+
+
+@cache
+def outcome(contender: Contender, lengths: str, arrivals: str, load: float, seed: int) -> Mapping[str, float]:
+    """Every metric of one run."""
+    trace = requests_of(lengths, arrivals, load, seed)
+    record = simulate(trace, contender.make(), COST, contender.limits)
+    found = latencies(record)
+    values = {name: of(record) for name, of in METRICS.items()}
+    values["preemptions"] = float(found.preemptions.mean())
+    values["queueing_share"] = float(100 * found.ttft.sum() / found.jct.sum())
+    values["tbt_tail"] = SUMMARIES["tbt_p99"](record)
+    return values
+
+
+def by_seed(value: Callable[[int], float], _workload: Workload, _device: str) -> Step:
+    """Trial after trial, of seeds 0, 1, and on."""
+    seeds = count()
+    return lambda: value(next(seeds))
+
+
+def value_case(
+    name: str, title: str, metric: str, workload: Workload, ways: list[Implementation], trials: int = TRIALS
+) -> Case:
+    """A case whose steps return what a simulation gave."""
+    return Case(
+        id=name,
+        title=title,
+        metric=metric,
+        workload=workload,
+        implementations=tuple(ways),
+        timed=False,
+        no_limit=NO_LIMIT,
+        devices=("cpu",),
+        trials=trials,
+    )
+
+
+def workload_of(lengths: str, arrivals: str, load: float | None) -> dict[str, Any]:
+    """The setting as records show it; every number that the simulation used."""
+    shown: dict[str, Any] = {"trace": lengths, "arrivals": arrivals, "requests": REQUESTS}
+    if load is not None:
+        shown["load_percent"] = load
+    costs = f"{COST.a:g} s + {COST.b:g} s/prompt token + {COST.c:g} s/decode + {COST.d:g} s/cached token, assumed"
+    return shown | {"batch": LIMITS.batch, "batch_tokens": LIMITS.tokens, "iteration_cost": costs}
+
+
+def load_cases() -> list[Case]:
+    """Latencies of every policy, trace and load."""
+    found = []
+    for lengths, arrivals in TRACES.items():
+        for load in LOADS:
+            for metric in METRICS:
+                ways = [_way(one, lengths, arrivals, load, metric) for one in CONTENDERS]
+                title = f"Simulated {lengths} requests at {load} % load"
+                work = workload_of(lengths, arrivals, load)
+                found.append(value_case(f"serving/{lengths}/load-{load}/{metric}", title, metric, work, ways))
+    return found
+
+
+def _way(one: Contender, lengths: str, arrivals: str, load: float, metric: str) -> Implementation:
+    def value(seed: int) -> float:
+        return outcome(one, lengths, arrivals, load, seed)[metric]
+
+    return Implementation(one.name, one.role, "simulated", partial(by_seed, value), note=one.note, module=one.module)
+
+
+def other_cases() -> list[Case]:
+    """Preemptions, the share of waiting, and long prompts, where charging and mixing decide."""
+    found = []
+    for metric in ("preemptions", "queueing_share"):
+        fewer = [
+            one for one in CONTENDERS if metric == "queueing_share" or one.role == "baseline" or "serve" in one.name
+        ]
+        ways = [_way(one, "conversation", "poisson", 100, metric) for one in fewer]
+        work = workload_of("conversation", "poisson", 100)
+        title = "Simulated conversation requests at 100 % load"
+        found.append(value_case(f"serving/conversation/load-100/{metric}", title, metric, work, ways))
+    work = workload_of("long-prompts", "poisson", 90) | {"ratio": "prompts at least 64 times as long as answers"}
+    for metric in ("latency_per_token", "jct"):
+        ways = [_way(one, "long-prompts", "poisson", 90, metric) for one in long_prompt_contenders()]
+        title = "Simulated long prompts with short answers"
+        found.append(value_case(f"serving/long-prompts/load-90/{metric}", title, metric, work, ways))
+    return found
+
+
+def long_prompt_contenders() -> list[Contender]:
+    """The switches on which the sources differ: who pays for a prompt, and whether it shares its iteration."""
+    apart = Limits(LIMITS.batch, LIMITS.tokens, mixing="separate")
+    feedback = mlfq.Config(quantum_s=0.025)
+    base = fastserve.Config(0.025, ageing_s=None)
+    skip = {"wall-one": base, "own-one": replace(base, charge="own"), "wall-fit": replace(base, demotion="fit")}
+    return [
+        CONTENDERS[0],
+        Contender("naive-mlfq-mixed", "mlfq", partial(mlfq.Scheduler, feedback)),
+        Contender("naive-mlfq-separate", "mlfq", partial(mlfq.Scheduler, feedback), apart),
+        *(
+            Contender(f"skip-join-mixed-{rules}", "fastserve", partial(fastserve.Scheduler, config))
+            for rules, config in skip.items()
+        ),
+        Contender("skip-join-separate", "fastserve", partial(fastserve.Scheduler, base), apart),
+        Contender("fixed-priority", "fixed_priority", fixed_priority.Scheduler),
+    ]
+
+
+def throughput_cases() -> list[Case]:
+    """The highest rate at which the mean, or the 95th percentile, of time a token stays within the target."""
+    return [
+        value_case(
+            f"serving/{lengths}/{of}-target/throughput_at_slo",
+            f"Simulated {lengths} requests: highest rate with the {of} of time a token within {TARGET_S} s",
+            "throughput_at_slo",
+            workload_of(lengths, "poisson", None) | {"target_s_per_token": TARGET_S, "of": of},
+            [
+                Implementation(
+                    one.name,
+                    one.role,
+                    "simulated",
+                    partial(by_seed, partial(highest_rate, one, lengths, metric)),
+                    note=one.note,
+                    module=one.module,
+                )
+                for one in CONTENDERS
+                if one.name in RATED
+            ],
+        )
+        for lengths in ("conversation", "zipf")
+        for of, metric in (("mean", "latency_per_token"), ("tail", "latency_per_token_tail"))
+    ]
+
+
+@cache
+def highest_rate(one: Contender, lengths: str, metric: str, seed: int) -> float:
+    """By halving the interval of loads, 30 to 300 %, to 4 %; requests a second. Overload ends with the trace."""
+    low, high = 30.0, 300.0
+    while high - low > 0.04 * high:
+        middle = (low * high) ** 0.5
+        met = outcome(one, lengths, "poisson", round(middle, 3), seed)[metric] <= TARGET_S
+        low, high = (middle, high) if met else (low, middle)
+    whole = generate(TraceConfig(lengths, 4000, 1.0, "together", 12345))
+    return capacity(whole, COST, LIMITS) * low / 100
+
+
+def cases() -> list[Case]:
+    """All of this module."""
+    return [*load_cases(), *other_cases(), *throughput_cases()]
