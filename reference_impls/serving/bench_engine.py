@@ -19,7 +19,7 @@ from reference_impls.measurement.case import Case, Implementation, NotInstalledE
 from reference_impls.models import smollm2, tiny
 from reference_impls.models.decoder import Config as ModelConfig
 from reference_impls.models.decoder import Decoder
-from reference_impls.serving import Limits, Request, Scheduler, fastserve, fcfs, fixed_priority, mlfq, run_to_completion
+from reference_impls.serving import Limits, Request, Scheduler, fastserve, fcfs, mlfq, run_to_completion
 from reference_impls.serving.cost import CostModel, fit, relative_errors
 from reference_impls.serving.engine import Config, Engine
 from reference_impls.serving.kv_swap import Config as SpaceConfig
@@ -58,7 +58,7 @@ class Setup:
         return shown | {"dtype": dtype, "load_percent": 100, "arrivals": "poisson", "device_blocks": self.blocks}
 
 
-TINY = Setup("tiny-target", 56, 4, 6)
+TINY = Setup("tiny-target", 50, 8, 6, longest=48)
 SMOLLM2 = Setup("smollm2-135m", 50, 4, 1, longest=32)
 CPU = (TINY, SMOLLM2)
 CUDA = tuple(Setup("random-1b", 8 * batch, batch, 3, longest=256, blocks=batch * 40) for batch in (16, 64, 128))
@@ -138,7 +138,6 @@ def _fastserve(ageing_steps: float | None, profile: CostModel) -> Scheduler:
 POLICIES: dict[str, tuple[str, Callable[[CostModel], Scheduler]]] = {
     "fcfs": ("fcfs", lambda _: fcfs.Scheduler()),
     "fcfs-request-batches": ("run_to_completion", lambda _: run_to_completion.Scheduler()),
-    "fixed-priority": ("fixed_priority", lambda _: fixed_priority.Scheduler()),
     "naive-mlfq": ("mlfq", lambda profile: mlfq.Scheduler(mlfq.Config(profile.a + profile.c))),
     "fastserve": ("fastserve", partial(_fastserve, None)),
     "fastserve-ageing-10-steps": ("fastserve", partial(_fastserve, 10.0)),

@@ -82,3 +82,8 @@ SUMMARIES: dict[str, Callable[[Record], float]] = {
     "ttft_p99": _percentile("ttft", 99),
 }
 """Name -> the number of one run, in seconds or as a count."""
+
+
+def summary(record: Record, name: str) -> float:
+    """One of the numbers above."""
+    return SUMMARIES[name](record)

@@ -40,7 +40,10 @@ def test_a_line_a_policy_with_its_intervals():
 
 def test_words_say_what_light_and_heavy_load_show():
     [view] = views("latency-load", MADE)
-    assert view.summary == "At 50 % load fcfs and mlfq have about 30.8 ms. At 100 % load mlfq has about 41 ms, fcfs 512 ms."
+    assert (
+        view.summary
+        == "At 50 % load fcfs and mlfq have about 30.8 ms. At 100 % load mlfq has about 41 ms, fcfs 512 ms."
+    )
 
 
 def test_the_table_has_a_row_a_point_and_the_factor():
@@ -53,7 +56,11 @@ def test_the_table_has_a_row_a_point_and_the_factor():
 def test_tails_metrics_and_traces_have_figures_of_their_own():
     made = [*MADE]
     for load in (50, 100):
-        made += [one("fcfs", load, 2.0, "jct"), one("fcfs", load, 9.0, "jct_tail"), one("fcfs", load, 1.0, trace="bimodal")]
+        made += [
+            one("fcfs", load, 2.0, "jct"),
+            one("fcfs", load, 9.0, "jct_tail"),
+            one("fcfs", load, 1.0, trace="bimodal"),
+        ]
     assert len(views("latency-load", made)) == 3
     assert len(views("latency-load-tails", made)) == 1
 
