@@ -20,16 +20,11 @@ from reference_impls.models.decoder import Config, Decoder
 from reference_impls.models.shapes import SHAPES, random_model
 from reference_impls.quantization import rtn
 from reference_impls.quantization.apply import layer_error, quantize_model
-from reference_impls.quantization.bench_quality import EVALUATED, model_of, rtn_perplexity, tokens_of, workload_of
+from reference_impls.quantization.bench_prompts import CACHED, RANDOM, prompt_of
+from reference_impls.quantization.bench_quality import EVALUATED, model_of, rtn_perplexity, workload_of
+from reference_impls.quantization.compiled import StaticDecoder
 from reference_impls.quantization.fused import fuse
 from reference_impls.quantization.peers import decode_peers
-
-CACHED = 64
-"""Tokens in the cache of a measured decode step."""
-RANDOM = {
-    "random-350m": Config(32_000, 1024, layers=24, heads=16, kv_heads=16, head_dim=64, ffn=2816, tied=True),
-    "random-8b": SHAPES["llama-3-8b"],
-}
 
 
 @dataclass(frozen=True)
@@ -44,6 +39,7 @@ class Way:
     fused: bool = False
     head: bool = False  # whether the head is packed too; the embedding never is
     note: str = ""
+    compiled: bool = False
 
     @property
     def config(self) -> rtn.Config | None:
@@ -74,6 +70,10 @@ FUSED = (
     Way("int8-onednn-fused", _F, 8, None, "onednn_int8", True, True, "rounds the activations too, one scale a row"),
     Way("int4-aten-fused", _B, 4, 64, "aten_int4", True, True),
 )
+COMPILED = (
+    Way("bf16-compiled", _B, fused=True, compiled=True),
+    Way("int8-fbgemm-compiled", _F, 8, None, "fbgemm_int8", True, True, "rounds the activations too", compiled=True),
+)
 ON_GPU = (
     Way("bf16-fused", _B, fused=True),
     Way("int8-triton-fused", _B, 8, 128, "triton", True, True),
@@ -85,9 +85,9 @@ def decode_cases() -> list[Case]:
     """Two real models and one larger shape on a CPU; SmolLM2 and an 8B shape on a GPU."""
     cpu = [
         _case("tiny-target", 1, "cpu", (*PER_LAYER, *FUSED)),
-        _case("smollm2-135m", 1, "cpu", (*PER_LAYER, *FUSED)),
+        _case("smollm2-135m", 1, "cpu", (*PER_LAYER, *FUSED, *COMPILED)),
         *(_case("smollm2-135m", batch, "cpu", FUSED) for batch in (4, 16, 64)),
-        _case("random-350m", 1, "cpu", FUSED),
+        _case("random-350m", 1, "cpu", (*FUSED, *COMPILED)),
     ]
     gpu = [_case("smollm2-135m", batch, "cuda", _smollm2_on_gpu()) for batch in (1, 16)]
     return [*cpu, *gpu, *(_case("random-8b", batch, "cuda", ON_GPU) for batch in (1, 4, 16, 64))]
@@ -122,7 +122,7 @@ def _workload(model: str) -> dict[str, Any]:
 
 def _implementation(model: str, way: Way) -> Implementation:
     role: Any = "baseline" if way is BASELINE else "peer" if way.name == "fp32" else "method"
-    module = "matmul" if way.bits else "fused" if way.fused else None
+    module = "compiled" if way.compiled else "matmul" if way.bits else "fused" if way.fused else None
     if way.path == "triton":
         module = "w4a16_triton"
     quality = partial(_quality, way) if way.bits else None
@@ -187,28 +187,29 @@ def packed_decoder(model: str, way: Way, device: str) -> Decoder:
     return found
 
 
-def prompt_of(model: str, batch: int) -> Tensor:
-    """Real text, each sequence of the batch from another place; random tokens for random weights. -> (batch, seq)"""
-    seq = CACHED + 1
-    if model in RANDOM:
-        generator = torch.Generator().manual_seed(0)
-        return torch.randint(RANDOM[model].vocab, (batch, seq), generator=generator)
-    return torch.stack([tokens_of(model)[start * 16 : start * 16 + seq] for start in range(batch)])
-
-
 def _decode(model: str, way: Way, workload: Workload, device: str) -> Step:
     decoder = packed_decoder(model, way, device)
     tokens = prompt_of(model, int(workload["batch"] or 1)).to(device)
     cache = decoder.new_cache(len(tokens), CACHED + 8)
     with torch.inference_mode():
         decoder(tokens[:, :CACHED], cache)
-    newest = tokens[:, CACHED:].contiguous()
+        newest = tokens[:, CACHED:].contiguous()
+        if way.compiled:
+            static, position = StaticDecoder(decoder, CACHED + 8, len(tokens)), torch.tensor([CACHED], device=device)
+            static.load(cache)
+            return partial(_ignore, static, newest[:, 0], position)
 
     def step() -> None:
         decoder(newest, cache)
         cache.crop(CACHED)
 
     return _graph(step) if device == "cuda" else step
+
+
+def _ignore(call: Callable[..., object], *arguments: Tensor) -> None:
+    """A timed step returns nothing."""
+    with torch.inference_mode():
+        call(*arguments)
 
 
 def _graph(step: Callable[[], None]) -> Step:

@@ -5,6 +5,7 @@ cache keeps; one layer called again and again would be read from the cache, at t
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache, partial
 from itertools import cycle
 
@@ -16,6 +17,7 @@ from reference_impls.measurement.case import Case, Ceilings, Implementation, Lim
 from reference_impls.quantization import map_tensors, rtn
 from reference_impls.quantization.matmul import PATHS, prepare
 from reference_impls.quantization.packed import PackedWeight, pack
+from reference_impls.quantization.peers import INT4, torchao_quantize
 
 SIDE = 4096
 FOOTPRINT = 256 << 20
@@ -59,7 +61,18 @@ def _cpu_ways() -> list[Implementation]:
         _kernel("int4-aten", 4, 64, "aten_int4"),
         _torchao("torchao-int8", "Int8WeightOnlyConfig", 8),
         _torchao("torchao-int8-dynamic", "Int8DynamicActivationInt8WeightConfig", 8),
-        Implementation("bitsandbytes-nf4", "peer", "packed", _bitsandbytes, needs=("bitsandbytes",)),
+        _torchao("torchao-int4", INT4, 4 + 32 / 64, bound=0.15),
+        Implementation(
+            "hqq-int4",
+            "peer",
+            "packed",
+            partial(_copied, _hqq_layer),
+            needs=("hqq",),
+            note="without its solver: the same product",
+        ),
+        Implementation(
+            "bitsandbytes-nf4", "peer", "packed", partial(_copied, _bitsandbytes_layer), needs=("bitsandbytes",)
+        ),
         Implementation("quanto-int8", "peer", "packed", _quanto, needs=("optimum-quanto",)),
     ]
 
@@ -194,30 +207,46 @@ def _plain_layer(device: str, dtype: torch.dtype = torch.bfloat16) -> nn.Sequent
     return nn.Sequential(layer)
 
 
-def _torchao(name: str, config: str, bits: int) -> Implementation:
-    def prepare_step(workload: Workload, device: str) -> Step:
-        import torchao.quantization
+def _peer(name: str, prepare_step: Callable[[Workload, str], Step], package: str, note: str = "") -> Implementation:
+    return Implementation(name, "peer", "packed", prepare_step, needs=(package,), note=note)
 
+
+def _torchao(name: str, config: str, bits: float, bound: float = 0.03) -> Implementation:
+    def prepare_step(workload: Workload, device: str) -> Step:
         def make() -> nn.Module:
             layer = _plain_layer(device)
-            torchao.quantization.quantize_(layer, getattr(torchao.quantization, config)())
+            torchao_quantize(layer, config)
             return layer
 
-        return _checked(make, bits, _inputs(workload, device), 0.03)
+        return _checked(make, bits, _inputs(workload, device), bound)
 
     return Implementation(name, "peer", "kernel", prepare_step, needs=("torchao",), limit=byte_limit(bits), note=config)
 
 
-def _bitsandbytes(workload: Workload, device: str) -> Step:
+@cache
+def _hqq_layer(device: str) -> nn.Module:
+    """Its layer as it multiplies by default, without its solver, which takes a minute and changes no time."""
+    from hqq.core.quantize import BaseQuantizeConfig, HQQLinear
+
+    settings = BaseQuantizeConfig(nbits=4, group_size=64)
+    settings["weight_quant_params"]["optimize"] = False
+    found: nn.Module = HQQLinear(_plain_layer(device)[0], settings, compute_dtype=torch.bfloat16, device=device)
+    return found
+
+
+@cache
+def _bitsandbytes_layer(device: str) -> nn.Module:
     import bitsandbytes
 
-    def make() -> nn.Module:
-        layer = bitsandbytes.nn.Linear4bit(SIDE, SIDE, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4")
-        layer.load_state_dict({"weight": _layer_weight().to(torch.bfloat16)})
-        found: nn.Module = layer.to(device)
-        return found
+    layer = bitsandbytes.nn.Linear4bit(SIDE, SIDE, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4")
+    layer.load_state_dict({"weight": _layer_weight().to(torch.bfloat16)})
+    found: nn.Module = layer.to(device)
+    return found
 
-    return _checked(make, 4, _inputs(workload, device), 0.15)
+
+def _copied(make: Callable[[str], nn.Module], workload: Workload, device: str) -> Step:
+    """Layers of 4 bits that take seconds to quantize: once for all cases, and copied."""
+    return _checked(lambda: deepcopy(make(device)), 4, _inputs(workload, device), 0.15)
 
 
 def _quanto(workload: Workload, device: str) -> Step:

@@ -2,9 +2,12 @@
 
 Two models: the tiny target, trained by this project and never quantised, and SmolLM2-135M where it is installed. The
 weights of SmolLM2 were Q4_1 once, a grid of 4 bits in groups of 32 with an offset; no case here uses groups of 32, on
-which it would look lossless, and every workload says where its weights come from.
+which it would look lossless, and every workload says where its weights come from. Each value has a spread: over
+calibration texts on the small model, over evaluated texts on the larger one, where all methods meet the same texts, so
+that ratios are of pairs.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -17,7 +20,7 @@ from torch import Tensor, nn
 from reference_impls.measurement.case import Case, Implementation, NotInstalledError, Role, Step, Workload
 from reference_impls.models import smollm2, tiny
 from reference_impls.models.decoder import Decoder
-from reference_impls.models.perplexity import token_perplexity
+from reference_impls.models.perplexity import mean_loss
 from reference_impls.quantization import (
     LayerStats,
     awq,
@@ -37,7 +40,9 @@ from reference_impls.quantization.calibration import Calibration, collect
 from reference_impls.quantization.fused import fuse
 
 CONTEXT = 256
-EVALUATED = {"tiny-target": 4096, "smollm2-135m": 2048}
+TEXTS = 6
+EVALUATED = {"tiny-target": 4096, "smollm2-135m": TEXTS * 192}
+"""Tokens; of the larger model they are cut into TEXTS texts of one window each, and every text is a trial."""
 CALIBRATED = 8 * CONTEXT
 POOL = 12_000
 """Tokens after those evaluated, from which each seed draws its windows of calibration."""
@@ -89,14 +94,21 @@ def _other_recipes() -> dict[str, list[Recipe]]:
     }
 
 
+LARGER = {
+    8: ("rtn", "gptq"),
+    6: ("rtn", "hqq", "gptq"),
+    5: ("rtn", "hqq", "gptq"),
+    4: ("rtn", "hqq", "awq", "gptq", "spqr"),
+    3: ("rtn", "hqq", "awq", "gptq", "spqr"),
+    2: ("rtn", "hqq", "awq", "gptq", "spqr"),
+}
+"""Where a method takes a quarter of a minute, only the bits at which it can differ from rounding to nearest."""
+
+
 def _groups(model: str) -> dict[str, list[Recipe]]:
-    """Every method at every number of bits; on the larger model, where one takes half a minute, less at 8 bits."""
-    small = model == "tiny-target"
-    found = {f"{bits}-bit": grid_recipes(bits) for bits in ((8, 6, 5, 4, 3, 2) if small else (8, 4, 3, 2))}
-    if not small:
-        found["8-bit"] = [one for one in found["8-bit"] if one.name in ("rtn", "gptq")]
-        found = {name: [one for one in group if one.name != "gptq-act-order"] for name, group in found.items()}
-    others = _other_recipes()
+    """Methods at each number of bits: all on the tiny model, those of LARGER on the larger one."""
+    small, others = model == "tiny-target", _other_recipes()
+    found = {f"{bits}-bit": [r for r in grid_recipes(bits) if small or r.name in LARGER[bits]] for bits in LARGER}
     return found | (others if small else {name: others[name] for name in ("w8a8", "w4a4", "w4-levels")})
 
 
@@ -104,25 +116,32 @@ def quality_cases() -> list[Case]:
     """Perplexity and stored bits, for both models."""
     found = []
     for model in EVALUATED:
-        trials = SEEDS if model == "tiny-target" else 1
         for name, recipes in _groups(model).items():
             case = f"quantization/{model}/{name}"
-            found.append(_case(f"{case}/perplexity", f"Perplexity of {model}, {name}", model, recipes, trials))
+            found.append(_case(f"{case}/perplexity", f"Perplexity of {model}, {name}", model, recipes, SEEDS))
             found.append(_case(f"{case}/bits_per_weight", f"Stored bits a weight of {model}, {name}", model, recipes))
-    gptq_alone = [one for one in grid_recipes(3) if one.name == "gptq"]
-    seeds = "quantization/smollm2-135m/3-bit-seeds/perplexity"
+    return [*found, _seeds_case()]
+
+
+def _seeds_case() -> Case:
+    """What the choice of calibration text makes on the larger model, beside the spread over evaluated texts."""
+    recipe = next(one for one in grid_recipes(3) if one.name == "gptq")
+    name = "quantization/smollm2-135m/3-bit-seeds/perplexity"
     title = "Perplexity of smollm2-135m, 3-bit, over calibration texts"
-    return [*found, _case(seeds, title, "smollm2-135m", gptq_alone, SEEDS // 2)]
+    return _case(name, title, "smollm2-135m", [recipe], SEEDS // 2, _over_seeds)
 
 
-def _case(name: str, title: str, model: str, recipes: list[Recipe], trials: int = 1) -> Case:
+def _case(
+    name: str, title: str, model: str, recipes: list[Recipe], trials: int = 1, measure: "Measure | None" = None
+) -> Case:
     metric = name.rpartition("/")[2]
-    measure = _perplexity if metric == "perplexity" else _bits
+    measure = measure or (_perplexity if metric == "perplexity" else _bits)
+    over = "calibration texts" if model == "tiny-target" or measure is _over_seeds else "evaluated texts"
     return Case(
         id=name,
         title=title,
         metric=metric,
-        workload=workload_of(model),
+        workload=dict(workload_of(model)) | ({"trials_over": over} if trials > 1 else {}),
         implementations=tuple(quality_implementation(one, measure) for one in [None, *recipes]),
         timed=False,
         no_limit="a property of the model and the text, not of the machine",
@@ -142,27 +161,42 @@ def workload_of(model: str) -> Workload:
         "weights": origins[model],
         "text": "Sense and Sensibility from chapter 38, held out from the tiny models",
         "tokens": EVALUATED[model],
-        "context_length": CONTEXT,
+        "context_length": context_of(model),
         "calibration_tokens": CALIBRATED,
-        "calibration_text": f"windows drawn from the {POOL} tokens after those evaluated, anew for every trial",
+        "calibration_text": f"windows drawn from the {POOL} tokens after those evaluated",
         "layers": "query, key and value stacked, gate and up stacked, for methods that work row by row",
         "group_size": "64 unless the method has its own",
         "dtype": "float32",
     }
 
 
-def _perplexity(model: str, recipe: Recipe | None, seed: int) -> float:
-    return quality_of(model, recipe, seed if recipe and _needs(recipe) else 0)[0]
+def context_of(model: str) -> int:
+    """Tokens of a window."""
+    return CONTEXT if model == "tiny-target" else EVALUATED[model] // TEXTS
 
 
-def _bits(model: str, recipe: Recipe | None, _seed: int) -> float:
+def _perplexity(model: str, recipe: Recipe | None, trial: int) -> float:
+    """The tiny model over the whole text, each trial with another calibration; the larger one over the trial's text."""
+    if model == "tiny-target":
+        return _over_seeds(model, recipe, trial)
+    return math.exp(quality_of(model, recipe, 0)[0][trial])
+
+
+def _over_seeds(model: str, recipe: Recipe | None, seed: int) -> float:
+    """Over all texts, calibrated with that seed."""
+    losses = quality_of(model, recipe, seed if recipe and _needs(recipe) else 0)[0]
+    return math.exp(sum(losses) / len(losses))
+
+
+def _bits(model: str, recipe: Recipe | None, _trial: int) -> float:
     return quality_of(model, recipe, 0)[1]
 
 
-def quality_implementation(
-    recipe: Recipe | None, measure: Callable[[str, Recipe | None, int], float] = _perplexity
-) -> Implementation:
-    """A method of a case of this module, each trial with another calibration; None: the unquantised baseline."""
+Measure = Callable[[str, Recipe | None, int], float]
+
+
+def quality_implementation(recipe: Recipe | None, measure: Measure = _perplexity) -> Implementation:
+    """A method of a case of this module, by its value in each trial; None: the unquantised baseline."""
 
     def prepare_step(workload: Workload, device: str) -> Step:  # noqa: ARG001 values do not depend on the device
         seeds = cycle(range(SEEDS))
@@ -178,11 +212,20 @@ def _needs(recipe: Recipe) -> tuple[str, ...]:
 
 
 @cache
-def quality_of(model: str, recipe: Recipe | None, seed: int) -> tuple[float, float]:
-    """-> perplexity, stored bits a weight. Both at once, so that a model is quantised once and need not be kept."""
+def quality_of(model: str, recipe: Recipe | None, seed: int) -> tuple[tuple[float, ...], float]:
+    """-> mean loss over each evaluated text, stored bits a weight.
+
+    Both at once, so that a model is quantised once and need not be kept.
+    """
     quantized = _quantized(model, recipe, seed)  # first, so that a model that is not here is told as such
-    perplexity = token_perplexity(quantized, tokens_of(model)[: EVALUATED[model]], CONTEXT)
-    return perplexity, 32.0 if recipe is None else mean_bits(quantized)
+    losses = tuple(mean_loss(quantized, text, context_of(model)) for text in texts_of(model))
+    return losses, 32.0 if recipe is None else mean_bits(quantized)
+
+
+def texts_of(model: str) -> list[Tensor]:
+    """What is evaluated: one text of many windows, or TEXTS of one window each. -> (seq,) each"""
+    tokens = tokens_of(model)[: EVALUATED[model]]
+    return [tokens] if model == "tiny-target" else [*tokens.view(TEXTS, -1)]
 
 
 def mean_bits(quantized: nn.Module) -> float:
@@ -243,4 +286,4 @@ def tokens_of(model: str) -> Tensor:
 
 def rtn_perplexity(model: str, config: rtn.Config) -> Callable[[], float]:
     """The perplexity that a grid leaves, as the quality beside a speed; computed when called, once."""
-    return partial(_perplexity, model, Recipe("rtn", rtn, config), 0)
+    return partial(_over_seeds, model, Recipe("rtn", rtn, config), 0)

@@ -1,6 +1,7 @@
 """The decoder of this package with fewer, larger operations a layer, for decode steps whose time is their number.
 
-Paper: none; merged query-key-value and gate-up products are common in inference code (vLLM, llama.cpp).
+Paper: arXiv 2306.00978, section 4.2 (TinyChat merges small operations of a block); stacked products are common in
+    inference code (vLLM, llama.cpp).
 Idea: at batch 1 a small model's step is hundreds of calls of a few microseconds; layers with the same input are one
     product with their weights stacked, and query and key turn together.
 Symbols: as in models/decoder.py.

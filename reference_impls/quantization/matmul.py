@@ -2,6 +2,14 @@
 
 A path says why it cannot serve a weight here, in one sentence; `prepare` raises it. Paths that also round the
 activations are other arithmetic than weight_only, are marked so, and are never chosen unless asked for by name.
+
+Paper: arXiv 2306.00978, section 4.2 (dequantizing inside the product, from a layout made for the kernel).
+Idea: packed codes save time only where the product reads them as they are; each kernel wants its own layout, made once.
+Symbols: as in grid.py.
+Simplified: no kernel of ours for CPUs, but those that torch has (aten, fbgemm, oneDNN) and Triton's on a GPU.
+Differs: the paper writes its own kernels for 4 bits; here are 4 and 8 bits, also with rounded activations.
+Cost: one repacking a layer; then the bytes of codes and scales once a call.
+Checked against: the path `dequantize`, for every path that serves a weight.
 """
 
 from collections.abc import Callable

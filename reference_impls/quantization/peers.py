@@ -21,9 +21,11 @@ from reference_impls.measurement.case import Implementation, NotInstalledError, 
 from reference_impls.models import smollm2
 from reference_impls.models.decoder import Decoder
 from reference_impls.models.weights import HUGGING_FACE, config_to_hugging_face, names
+from reference_impls.quantization.bench_prompts import prompt_of
 
 LLAMA_VARIABLE = "LLAMA_CPP_PYTHON"
 """A Python that has llama-cpp-python; the bench's own unless set."""
+INT4 = "PrototypeInt4WeightOnlyConfig"
 CHILD = Path(__file__).parent / "peer_llama_cpp.py"
 Build = Callable[[torch.dtype, str], Decoder]
 
@@ -34,6 +36,7 @@ def decode_peers(model: str, batch: int, build: Build) -> list[Implementation]:
         _transformers("transformers-bf16", None, build, 0.05),
         _transformers("transformers-torchao-int8", "Int8WeightOnlyConfig", build, 0.1),
         _transformers("transformers-torchao-int8-dynamic", "Int8DynamicActivationInt8WeightConfig", build, 0.2),
+        _transformers("transformers-torchao-int4", INT4, build, 0.5),
     ]
     if model == "smollm2-135m" and batch == 1:
         note = "its own file: 4-bit weights in groups of 32, 8-bit head"
@@ -61,8 +64,6 @@ def _next_logits(build: Build, prompt: Tensor, device: str) -> Tensor:
 
 
 def _prompt(workload: Workload) -> Tensor:
-    from reference_impls.quantization.bench_decode import prompt_of
-
     return prompt_of(str(workload["model"]), int(workload["batch"] or 1))
 
 
@@ -84,9 +85,7 @@ def _transformers_step(
     prompt = _prompt(workload).to(device)
     model = to_transformers(build(torch.bfloat16, device))
     if config is not None:
-        import torchao.quantization
-
-        torchao.quantization.quantize_(model, getattr(torchao.quantization, config)())
+        torchao_quantize(model, config)
     past = transformers.DynamicCache()
     cached = prompt.shape[1] - 1
 
@@ -99,6 +98,18 @@ def _transformers_step(
         model(prompt[:, :cached], past_key_values=past, use_cache=True)
         check_close(name, step().logits[:, -1], _next_logits(build, prompt, device), bound)
     return lambda: _done(step())
+
+
+def torchao_quantize(model: Any, config: str) -> None:
+    """Change the model by a torchao config of that name; 4 bits on a CPU are still in its prototypes."""
+    import torchao.quantization
+
+    if config == INT4:
+        from torchao.prototype.quantization.int4 import PrototypeInt4WeightOnlyConfig
+
+        torchao.quantization.quantize_(model, PrototypeInt4WeightOnlyConfig(group_size=64))
+    else:
+        torchao.quantization.quantize_(model, getattr(torchao.quantization, config)())
 
 
 def to_transformers(decoder: Decoder) -> Any:

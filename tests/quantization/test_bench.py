@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import math
 import sys
 
 import pytest
@@ -12,7 +13,8 @@ from reference_impls.measurement.case import Ceilings, NotInstalledError
 from reference_impls.models.decoder import Config
 from reference_impls.quantization import bench_decode, bench_linear, bench_quality, peers
 from reference_impls.quantization.bench import cases
-from reference_impls.quantization.bench_decode import ON_GPU, PER_LAYER, build, packed_decoder, prompt_of
+from reference_impls.quantization.bench_decode import ON_GPU, PER_LAYER, build, packed_decoder
+from reference_impls.quantization.bench_prompts import RANDOM, prompt_of
 from reference_impls.quantization.bench_quality import (
     EVALUATED,
     POOL,
@@ -31,7 +33,7 @@ QUICK = Budget(max_rounds=10, max_seconds=0.3)
 @pytest.fixture
 def small(monkeypatch):
     """A shape small enough for Triton's interpreter, in place of 8B."""
-    monkeypatch.setitem(bench_decode.RANDOM, "random-8b", SMALL)
+    monkeypatch.setitem(RANDOM, "random-8b", SMALL)
     return "random-8b"
 
 
@@ -44,12 +46,32 @@ def test_modules_exist_and_are_named_where_this_package_does_the_work(name):
             assert importlib.util.find_spec(f"reference_impls.quantization.{one.module}"), one.module
 
 
-def test_every_method_meets_2_3_4_and_8_bits_on_both_models():
+def test_every_method_meets_the_bits_at_which_it_can_differ_on_both_models():
     for model in EVALUATED:
-        for bits in (2, 3, 4, 8):
+        for bits in (2, 3, 4, 5, 6, 8):
             names = {one.name for one in CASES[f"quantization/{model}/{bits}-bit/perplexity"].implementations}
-            wanted = {"float32", "rtn", "gptq"} | ({"hqq", "awq", "spqr"} if bits < 8 else set())
-            assert wanted <= names
+            few = model != "tiny-target"
+            wanted = {"float32", "rtn", "gptq"} | ({"hqq"} if bits < 8 or not few else set())
+            assert wanted | ({"awq", "spqr"} if bits < 5 or not few else set()) <= names
+
+
+def test_every_perplexity_has_a_spread_of_at_least_six_but_that_over_calibration_texts_of_the_larger_model():
+    trials = {name: case.trials for name, case in CASES.items() if name.endswith("-bit/perplexity")}
+    assert len(trials) == 12
+    assert set(trials.values()) == {6}
+
+
+def test_texts_are_pairs_they_do_not_overlap_and_their_mean_is_that_of_the_whole(monkeypatch):
+    monkeypatch.setitem(EVALUATED, "small", 6 * 32)
+    monkeypatch.setattr(bench_quality, "tokens_of", lambda model: torch.arange(1000))
+    texts = bench_quality.texts_of("small")
+    assert torch.equal(torch.cat(texts), torch.arange(192))
+    assert {len(text) for text in texts} == {32} == {bench_quality.context_of("small")}
+    losses = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+    monkeypatch.setattr(bench_quality, "quality_of", lambda model, recipe, seed: (losses, 4.5))
+    found = [bench_quality._perplexity("small", None, trial) for trial in range(6)]
+    assert found == pytest.approx([math.exp(loss) for loss in losses])
+    assert bench_quality._over_seeds("small", None, 0) == pytest.approx(math.exp(3.5))
 
 
 def test_no_method_meets_smollm2_on_the_grid_that_its_file_has():
@@ -90,7 +112,7 @@ def test_calibration_moves_the_value_and_its_absence_does_not(brief):
     assert plain < quality_of("tiny-target", gptq, 0)[0] < rounded
     case = CASES["quantization/tiny-target/2-bit/perplexity"]
     step = next(one for one in case.implementations if one.name == "rtn").prepare(case.workload, "cpu")
-    assert step() == step() == rounded
+    assert step() == step() == pytest.approx(math.exp(rounded[0]))
 
 
 def test_rotating_goes_through_more_bytes_than_the_footprint(monkeypatch):
@@ -180,3 +202,19 @@ def test_the_llama_process_speaks_lines_and_a_missing_one_is_told(monkeypatch, t
     fake.write_text(f"#!{sys.executable}\nimport sys; sys.exit(1)\n")
     with pytest.raises(NotInstalledError, match="LLAMA_CPP_PYTHON"):
         peers.LlamaProcess("model.gguf", "1")
+
+
+@pytest.mark.parametrize("peer", ["hqq-int4", "torchao-int4"])
+def test_a_peer_of_4_bits_multiplies_by_what_it_should(monkeypatch, peer):
+    monkeypatch.setattr(bench_linear, "SIDE", 256)
+    monkeypatch.setattr(bench_linear, "FOOTPRINT", 1 << 16)
+    cached = (bench_linear._layer_weight, bench_linear._layer_packed, bench_linear._hqq_layer)
+    for function in cached:
+        function.cache_clear()
+    one = next(one for one in bench_linear._cpu_ways() if one.name == peer)
+    pytest.importorskip(one.needs[0], reason=f"{one.needs[0]} is not installed")
+    step = one.prepare({"batch": 2}, "cpu")  # refuses a product that is further off than 4 bits make it
+    with torch.inference_mode():
+        step()
+    for function in cached:
+        function.cache_clear()
