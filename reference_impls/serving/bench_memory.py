@@ -138,6 +138,43 @@ def chunk_cases() -> list[Case]:
     ]
 
 
+@cache
+def chunked_rate(name: str, seed: int) -> float:
+    """The highest rate with 99 % of gaps between tokens within 0.1 s and a mean first token within 2 s."""
+    low, high = 0.2, 8.0
+    limits = Limits(16, 2048, mixing="separate")
+    if name != "prompts-apart":
+        chunk = CHUNKS[name]
+        limits = Limits(16, chunk + 16 if chunk else 2048, chunk)
+    while high - low > 0.04 * high:
+        middle = (low * high) ** 0.5
+        record = simulate(_mixture(seed, middle), fcfs.Scheduler(), CHUNK_COST, limits)
+        met = SUMMARIES["tbt_p99"](record) <= 0.1 and SUMMARIES["ttft"](record) <= 2.0
+        low, high = (middle, high) if met else (low, middle)
+    return low
+
+
+def chunk_rate_case() -> Case:
+    """What bounding the time between tokens allows a server to take."""
+    names = ["prompts-apart", *CHUNKS]
+    return value_case(
+        "serving/long-prompts-and-answers/gap-target/throughput_at_slo",
+        "Simulated requests a second with 99 % of gaps within 0.1 s and the first token within 2 s on average",
+        "throughput_at_slo",
+        {"trace": "prompts and answers both long", "requests": REQUESTS, "batch": 16},
+        [
+            Implementation(
+                name,
+                "baseline" if name == "prompts-apart" else "method",
+                "simulated",
+                partial(by_seed, partial(chunked_rate, name)),
+                module="chunked_prefill" if name != "prompts-apart" else None,
+            )
+            for name in names
+        ],
+    )
+
+
 def _value(of: Callable[[str, int], Values], name: str, metric: str, seed: int) -> float:
     return of(name, seed)[metric]
 
@@ -193,4 +230,4 @@ def _split_case(name: str, targets: str) -> Case:
 
 def cases() -> list[Case]:
     """All of this module."""
-    return [*swap_cases(), *chunk_cases(), *split_cases()]
+    return [*swap_cases(), *chunk_cases(), chunk_rate_case(), *split_cases()]

@@ -27,7 +27,7 @@ LIMITS = Limits(batch=16, tokens=2048)
 TARGET_S = 0.3
 """Seconds a token, waiting included: about ten decode steps, as in FastServe's evaluation."""
 
-RATED = ("fcfs", "naive-mlfq", "fastserve", "fastserve-ageing-0.3s")
+RATED = ("fcfs", "fcfs-request-batches", "naive-mlfq", "fastserve", "fastserve-ageing-0.3s")
 NO_LIMIT = "a simulation: its bound is the oracle's schedule, which is one of the implementations"
 METRICS: dict[str, Callable[[Record], float]] = {
     "jct": SUMMARIES["jct"],
@@ -205,8 +205,8 @@ def throughput_cases() -> list[Case]:
 
 @cache
 def highest_rate(one: Contender, lengths: str, metric: str, seed: int) -> float:
-    """By halving the interval of loads, 30 to 300 %, to 4 %; requests a second. Overload ends with the trace."""
-    low, high = 30.0, 300.0
+    """By halving the interval of loads, 3 to 300 %, to 4 %; requests a second. Overload ends with the trace."""
+    low, high = 3.0, 300.0
     while high - low > 0.04 * high:
         middle = (low * high) ** 0.5
         met = outcome(one, lengths, "poisson", round(middle, 3), seed)[metric] <= TARGET_S
