@@ -4,6 +4,9 @@ from collections.abc import Callable
 from functools import cache, partial
 from itertools import count
 
+import numpy as np
+
+from reference_impls.cluster.pair_table import PairTable
 from reference_impls.cluster.pair_worker import Pair, Seen, measure
 from reference_impls.measurement.case import Case, Implementation, Step, Workload
 
@@ -25,6 +28,15 @@ def cases() -> list[Case]:
 def trial(pair: Pair, number: int) -> dict[int, Seen]:
     """All shares in one go, so that both cases show the same runs."""
     return measure(pair, SHARES, number)
+
+
+def table() -> PairTable:
+    """What the trials of this process say, measured now where they were not before: medians over them."""
+    seen = [[trial(pair, number) for number in range(TRIALS)] for pair in PAIRS]
+    slow = [[float(np.median([one[share].slowdown for one in runs])) for share in SHARES] for runs in seen]
+    done = [[float(np.median([one[share].throughput for one in runs])) for share in SHARES] for runs in seen]
+    names = tuple(pair.offline for pair in PAIRS)
+    return PairTable((PAIRS[0].online,), names, SHARES, np.array([slow]), np.array([done]), "measured in this run")
 
 
 def _case(pair: Pair, metric: str, title: str, value: Callable[[Seen], float], alone: float) -> Case:

@@ -11,7 +11,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_impls.cluster import contention, muxflow, traces
+from reference_impls.cluster import bench_pairs, contention, muxflow, traces
 from reference_impls.cluster.muxflow import BestEffort, Outcome
 from reference_impls.measurement.case import Case, Implementation, Role, Step, Workload
 
@@ -42,7 +42,10 @@ def cases() -> list[Case]:
         ("gpu_utilisation", "gauges", "Any kernel resident", lambda name, seed: 100 * day(name, seed).utilisation),
         ("gpu_memory_used", "gauges", "Memory in use", lambda name, seed: 100 * day(name, seed).memory),
     ]
-    return [_case(f"{name}/{metric}", title, metric, value) for metric, name, title, value in table]
+    return [
+        *(_case(f"{name}/{metric}", title, metric, value) for metric, name, title, value in table),
+        _measured_case(),
+    ]
 
 
 @cache
@@ -71,17 +74,19 @@ def jobs(seed: int) -> list[BestEffort]:
 
 
 @cache
-def _hours(name: str, seed: int, percentile: float) -> tuple[float, ...]:
+def _hours(name: str, seed: int) -> dict[float, list[float]]:
+    """Growth of two percentiles in every hour of every service."""
     outcome, period = day(name, seed), SHARED[name].period_s
-    found: list[float] = []
+    found: dict[float, list[float]] = {50.0: [], 99.0: []}
     for at, (service, load) in enumerate(services(seed)):
         seen = muxflow.latencies(load, outcome.slowdown[at], period, muxflow.SERVICES[service].t_step, at)
-        found += muxflow.hourly_growth(*seen, percentile)
-    return tuple(found)
+        for percentile, hours in found.items():
+            hours += muxflow.hourly_growth(*seen, percentile)
+    return found
 
 
 def _growth(percentile: float, of_hours: float, name: str, seed: int) -> float:
-    return float(np.percentile(_hours(name, seed, percentile), of_hours))
+    return float(np.percentile(_hours(name, seed)[percentile], of_hours))
 
 
 def _done(name: str, seed: int) -> float:
@@ -108,6 +113,57 @@ def _case(name: str, title: str, metric: str, value: Value) -> Case:
         ),
         timed=False,
         no_limit="a property of the simulated days, not of this machine",
+        devices=("cpu",),
+        trials=TRIALS,
+    )
+
+
+# The same with the pairs that were measured on this machine.
+
+MEASURED = {
+    "tiny-target": contention.SoloProfile(1.0, 0.5, 0.1, 0.1),
+    "lora": contention.SoloProfile(1.0, 0.5, 0.1),
+    "score": contention.SoloProfile(1.0, 0.5, 0.1),
+}
+"""One core each: all of it while they run. Bandwidth and memory are not used by a measured table."""
+
+
+def measured_day(name: str, seed: int) -> float:
+    """Worst hour of a simulated day of two services whose slowdowns are those of the measured pair table."""
+    made = [("tiny-target", load) for _, load in services(seed)[:2]]
+    work = [BestEffort(at, ("lora", "score")[at % 2], 20 * 3600.0) for at in range(4)]
+    outcome = muxflow.simulate(made, work, bench_pairs.table(), MEASURED, SHARED[name], seed)
+    hours: list[float] = []
+    for at, (_, load) in enumerate(made):
+        seen = muxflow.latencies(load, outcome.slowdown[at], SHARED[name].period_s, MEASURED["tiny-target"].t_step, at)
+        hours += muxflow.hourly_growth(*seen, 99.0)
+    return max(hours)
+
+
+def _measured_case() -> Case:
+    def prepare(which: str, _workload: Workload, _device: str) -> Step:
+        seeds = count()
+        return lambda: measured_day(which, next(seeds))
+
+    note = "simulated days; slowdowns from the pair table that this run measured"
+    return Case(
+        id="cluster/sharing-measured/p99-worst-hour/online_slowdown",
+        title="The same with measured pairs: growth of the 99th percentile, worst hour",
+        metric="online_slowdown",
+        workload={"model": "tiny-target", "offline": "lora, score", "gpus": "2 cores, one a service", "hours": 24},
+        implementations=tuple(
+            Implementation(
+                which,
+                "baseline" if which == "alone" else "method",
+                "simulated",
+                partial(prepare, which),
+                note=note,
+                module="muxflow",
+            )
+            for which in ("alone", "uncontrolled", "muxflow")
+        ),
+        timed=False,
+        no_limit="a property of the simulated days and of the measured pairs",
         devices=("cpu",),
         trials=TRIALS,
     )

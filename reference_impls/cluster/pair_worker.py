@@ -177,9 +177,9 @@ def best_effort_step(name: str, device: str = "cpu") -> Step:
     optimizer = torch.optim.AdamW(trained, lr=1e-4)
 
     def train() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():  # whoever times this may have gradients off
+            optimizer.zero_grad(set_to_none=True)
             loss().backward()
-        optimizer.step()
+            optimizer.step()
 
     return train
