@@ -21,7 +21,7 @@ from pkgutil import iter_modules
 import torch
 
 import reference_impls
-from reference_impls.measurement.case import Case
+from reference_impls.measurement.case import Case, Ceilings
 from scripts.bench.ceilings import larger, measure_ceilings
 from scripts.bench.machine import code_facts, machine_facts
 from scripts.bench.record import Journal, RunHead, write_run
@@ -59,16 +59,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.verify:
         return verify(arguments.root, chosen, arguments.device, budget, _say)
     for suite in dict.fromkeys(case.id.partition("/")[0] for case in chosen):
-        _run_suite(suite, [case for case in chosen if case.id.startswith(suite + "/")], arguments, budget)
+        cases = [case for case in chosen if case.id.startswith(suite + "/")]
+        run = _on_cluster if arguments.ray else _run_suite
+        if code := run(suite, cases, arguments, budget):
+            return code
     return 0
 
 
-def _run_suite(suite: str, cases: list[Case], arguments: argparse.Namespace, budget: Budget) -> None:
+def _on_cluster(suite: str, cases: list[Case], arguments: argparse.Namespace, budget: Budget) -> int:
+    from scripts.bench.cluster import ClusterError, Demand, run_on_cluster
+
+    command = "python -m scripts.bench " + " ".join(arguments.given)
+    head = RunHead(suite, command, now(), code_facts(ROOT, suite), {}, Ceilings())
+    demand = Demand(arguments.device, arguments.threads, arguments.cpus_per_case or arguments.threads)
+    try:
+        for path in run_on_cluster(cases, demand, budget, head, arguments.ray, arguments.root, _say):
+            _say(f"wrote {path.relative_to(arguments.root)}")
+    except ClusterError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        _say("stopped; what was finished is kept, and the same command goes on from there")
+        return 130
+    return 0
+
+
+def _run_suite(suite: str, cases: list[Case], arguments: argparse.Namespace, budget: Budget) -> int:
     machine = machine_facts(arguments.device)
     command = "python -m scripts.bench " + " ".join(arguments.given)
     _say(f"{suite}: measuring what this machine can do at most")
     ceilings = measure_ceilings(arguments.device)
-    head = RunHead(suite, command.strip(), _now(), code_facts(ROOT, suite), machine, ceilings)
+    head = RunHead(suite, command.strip(), now(), code_facts(ROOT, suite), machine, ceilings)
     journal = Journal(arguments.root / "build" / "bench" / f"{machine['name']}-{suite}.jsonl", head)
     order = values_first(cases)
     for number, case in enumerate(order, 1):
@@ -80,9 +101,10 @@ def _run_suite(suite: str, cases: list[Case], arguments: argparse.Namespace, bud
     _say(f"{suite}: measuring again what this machine can do at most")
     ceilings = larger(journal.head.ceilings, measure_ceilings(arguments.device))
     results = [with_limits(case, journal.finished[case.id], ceilings) for case in cases]
-    path = write_run(arguments.root, replace(journal.head, ceilings=ceilings), _now(), results)
+    path = write_run(arguments.root, replace(journal.head, ceilings=ceilings), now(), results)
     journal.path.unlink()
     _say(f"wrote {path.relative_to(arguments.root)}")
+    return 0
 
 
 def values_first(cases: Sequence[Case]) -> list[Case]:
@@ -105,13 +127,16 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1, help="of torch; more are unsteady on busy machines")
     parser.add_argument("--seconds", type=float, default=Budget.max_seconds, help="at most, for one case")
+    parser.add_argument("--ray", metavar="ADDRESS", help='spread the cases over a Ray cluster; "local" starts one here')
+    parser.add_argument("--cpus-per-case", type=float, help="with --ray; a node's number gives timed cases all of it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--root", type=Path, default=ROOT, help="where results/ and build/ are; this checkout")
     given = sys.argv[1:] if argv is None else [*argv]
     return parser.parse_args(given, argparse.Namespace(given=given))
 
 
-def _now() -> str:
+def now() -> str:
+    """The time as records hold it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

@@ -74,6 +74,17 @@ class Journal:
             write_atomically(self.path, content[: content.rfind(b"\n") + 1])
 
 
+def journals(root: Path, suite: str, code: dict[str, Any]) -> dict[str, Journal]:
+    """The journals of a suite that a run of the same code left unfinished, by the machine that they are of."""
+    found = {}
+    for path in sorted((root / "build" / "bench").glob(f"*-{suite}.jsonl")):
+        first = json.loads(path.read_text("utf-8").partition("\n")[0] or "{}")
+        if first.get("suite") == suite and first.get("code") == code:
+            head = RunHead(**first | {"ceilings": Ceilings(**first["ceilings"])})
+            found[head.machine["name"]] = Journal(path, head)
+    return found
+
+
 def write_run(root: Path, head: RunHead, finished: str, results: list[CaseResult]) -> Path:
     """Write results/<machine>/<suite>.json whole; -> its path.
 
