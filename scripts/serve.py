@@ -11,7 +11,7 @@ from watchfiles import watch
 from scripts.website.build import build
 from scripts.website.errors import BuildError, DataError
 
-WATCHED = ("entries", "techniques", "results", "site", "mkdocs.yml", "package-lock.json")
+WATCHED = ("entries", "techniques", "results", "reference_impls", "site", "mkdocs.yml", "package-lock.json")
 
 
 def serve(root: Path, port: int, say: Callable[[str], None]) -> None:

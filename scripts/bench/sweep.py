@@ -2,8 +2,8 @@
 
 python -m scripts.bench.sweep serving.sweeps:schedule policy=fcfs,skip-join load=0.5,0.7,0.9 seed=0,1,2 --ray local
 
-The function lives below reference_impls and returns a mapping of numbers. Lines go to build/sweeps/ as they come; what is
-there already is not computed again.
+The function lives below reference_impls and returns a mapping of numbers. Lines go to build/sweeps/ as they come; what
+is there already is not computed again.
 """
 
 import argparse

@@ -32,13 +32,14 @@ from scripts.website.redirects import redirect_files
 from scripts.website.render import render
 from scripts.website.settings import read_settings
 from scripts.website.social import SOCIAL_HREF, social_image
-from scripts.website.sources import SHELL, write_sources
+from scripts.website.sources import LIBRARY_SHELL, SHELL, write_sources
 from scripts.website.staleness import forget
 from scripts.website.stamp import Shell, fill_page
 from scripts.website.views import Views
 
 NEWEST = 8
 SHELL_FILE = f"{SHELL}/index.html"
+LIBRARY_FILE = f"{LIBRARY_SHELL}/index.html"
 
 
 @dataclass
@@ -98,6 +99,8 @@ def _build(root: Path, search: bool, say: Callable[[str], None]) -> Report:
         report.pages["from records"] = _write_pages(output, pages.papers(shell))
     with step("stamp lists and techniques"):
         report.pages["from records"] += _write_pages(output, pages.lists(shell))
+        library = Shell.cut((rendered / LIBRARY_FILE).read_text("utf-8"), SHELL_MARKS, LIBRARY_FILE)
+        report.pages["from records"] += _write_pages(output, pages.references(library))
         marks = pages.marks(figures, newest_added(derived, settings)[:NEWEST])
         report.pages["from prose"] = _fill_rendered(output, rendered, marks)
     with step("export the data"):
@@ -140,7 +143,7 @@ def _unused(rendered: Path) -> set[str]:
     """What the theme brings and no page asks for: source maps, and the search that Pagefind replaces."""
     scripts = rendered / "assets" / "javascripts"
     files = [*rendered.rglob("*.map"), *(scripts / "lunr").rglob("*"), *(scripts / "workers").rglob("*")]
-    return {SHELL_FILE} | {path.relative_to(rendered).as_posix() for path in files}
+    return {SHELL_FILE, LIBRARY_FILE} | {path.relative_to(rendered).as_posix() for path in files}
 
 
 def _export(output: Output, pages: Pages, figures: list[FigureView]) -> None:

@@ -70,11 +70,16 @@ def header_fields(doc: str) -> dict[str, str]:
 
 def public_face(syntax: ast.Module) -> Iterator[tuple[str, str]]:
     """(signature, first line of its docstring) of every public class and function, in their order."""
+    return ((signature, _first_line(node)) for node, signature in public_members(syntax))
+
+
+def public_members(syntax: ast.Module) -> Iterator[tuple[ast.FunctionDef | ast.ClassDef, str]]:
+    """Every public class and function with its signature, in their order."""
     for node in syntax.body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            yield f"{node.name}{_signature(node.args, node.returns)}", _first_line(node)
+            yield node, f"{node.name}{_signature(node.args, node.returns)}"
         elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            yield f"{node.name}{_constructor(node)}", _first_line(node)
+            yield node, f"{node.name}{_constructor(node)}"
 
 
 def _first_line(node: ast.FunctionDef | ast.ClassDef) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from scripts.catalogue.addresses import paper_href, technique_href
 from scripts.catalogue.load import Entry
@@ -21,6 +22,7 @@ from scripts.website.figures import FigureView
 from scripts.website.head import page_head, paper_head, title_tag
 from scripts.website.ledger import LEDGER_HREF, make_ledger
 from scripts.website.planner import make_planner, planner_context
+from scripts.website.reference import examples, families
 from scripts.website.settings import Settings
 from scripts.website.stamp import Shell
 from scripts.website.timeline import timeline
@@ -46,11 +48,14 @@ class Pages:
         self.families = Families(self.derived, settings)
         self.comparison = Comparison(self.families)
         self.ledger = make_ledger(views)
+        source = settings.root, settings.repo_url, settings.commit
+        self.library, self.examples = families(*source), examples(*source)
         self.gaps = make_coverage(views, self.ledger, self.families, settings)
         folder = FileSystemLoader(settings.root / "site" / "templates")
         self.jinja = Environment(
             loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, auto_reload=False
         )
+        self.jinja.filters["code_spans"] = code_spans
         self.jinja.globals["report"] = partial(report_url, settings)
 
     def render(self, name: str, **context: Any) -> str:
@@ -73,6 +78,14 @@ class Pages:
             head = page_head(self.settings, href, title, lead)
             yield href, shell.fill({"title": title_tag(title), "head": head, "body": body})
 
+    def references(self, shell: Shell) -> Iterator[tuple[str, str]]:
+        """The pages of the library's families, likewise."""
+        for family in self.library:
+            title, lead = f"reference_impls.{family.name}", family.title
+            body = self.render("reference.html", root=ROOT, f=family, families=self.library)
+            head = page_head(self.settings, family.href, title, lead)
+            yield family.href, shell.fill({"title": title_tag(title), "head": head, "body": body})
+
     def marks(self, figures: list[FigureView], newest: list[Entry]) -> dict[str, dict[str, str]]:
         """What fills the rendered pages that people wrote: path from the site's root -> marks."""
         techniques = {technique_href(slug): self.technique_marks(slug) for slug in self.views.pages}
@@ -94,6 +107,8 @@ class Pages:
         ways = [("By area", areas), ("By year", years), ("By venue: the busiest", busiest)]
         return {
             "compare/": self._compare(),
+            "examples/": self._examples(),
+            "reference/": self._reference(),
             "papers/": self._explorer(ways),
             "years/": self._overview("years/", "Years", "Papers by first public version.", [(None, years)]),
             "venues/": self._overview("venues/", "Venues", "Papers by venue of the version of record.", kinds.items()),
@@ -104,6 +119,16 @@ class Pages:
         facets = {"e": self.explorer.view(), "meanings": RESOURCE_MEANING}
         body = self.render("explorer.html", root="../", title=title, lead=lead, groups=groups, **facets)
         return {"title": title_tag(title), "head": page_head(self.settings, "papers/", title, lead), "body": body}
+
+    def _reference(self) -> dict[str, str]:
+        title, lead = "Library", "Every public class and function of reference_impls, from its docstring."
+        body = self.render("reference_index.html", root="../", title=title, lead=lead, families=self.library)
+        return {"title": title_tag(title), "head": page_head(self.settings, "reference/", title, lead), "body": body}
+
+    def _examples(self) -> dict[str, str]:
+        title, lead = "Examples", "Short programs with the library, each run by a test."
+        body = self.render("examples.html", root="../", title=title, lead=lead, examples=self.examples)
+        return {"title": title_tag(title), "head": page_head(self.settings, "examples/", title, lead), "body": body}
 
     def _compare(self) -> dict[str, str]:
         title, lead = "Compare", "Techniques side by side on one machine and one model: quality, speed, limit and cost."
@@ -212,6 +237,11 @@ class Pages:
         checked = sum(entry.paper.checked is not None for entry in self.derived.newest)
         counts = {"checked": checked, "total": len(self.derived.newest)}
         return {"corrections": self.render("corrections.html", root="../", corrections=found, **counts)}
+
+
+def code_spans(text: str) -> Markup:
+    """A docstring's text with what stands in backquotes as code; everything else is escaped."""
+    return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 escaped before
 
 
 def link_papers(html: str, root: str) -> str:

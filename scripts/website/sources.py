@@ -30,7 +30,10 @@ LIBRARIES = {
 SHELL = "papers/shell"
 """The page whose rendered HTML is stamped; as deep as the pages made from it, so that its links fit them all."""
 
-OVERVIEWS = ("compare", "papers", "years", "venues")
+LIBRARY_SHELL = "reference/shell"
+"""The same for pages of the library, so that the header knows where they belong."""
+
+OVERVIEWS = ("compare", "examples", "papers", "reference", "years", "venues")
 
 PLACES = {
     "papers": ("Papers", ["years", "venues"]),
@@ -38,6 +41,7 @@ PLACES = {
     "compare": ("Compare", []),
     "planner": ("Planner", ["tour"]),
     "ledger": ("Ledger", []),
+    "reference": ("Library", ["examples"]),
     "coverage": ("Coverage", []),
     "about": ("About", ["data", "contribute", "corrections"]),
 }
@@ -57,7 +61,7 @@ def write_sources(catalogue: Catalogue, tree: list[TechniqueView], settings: Set
     for page in catalogue.pages.values():
         docs.write(page.file, _technique_markdown(page, drawings))
     shell = _front({"title": "shell", "template": "shell.html", "hide": ["navigation", "toc"]})
-    for name in (SHELL, *(f"{folder}/index" for folder in OVERVIEWS)):
+    for name in (SHELL, LIBRARY_SHELL, *(f"{folder}/index" for folder in OVERVIEWS)):
         docs.write(f"{name}.md", shell)
     docs.prune()
     config = settings.root / "build" / "mkdocs.yml"
