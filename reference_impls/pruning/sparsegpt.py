@@ -7,7 +7,8 @@ Simplified: nothing of the algorithm; the calibration around it takes all layers
 Differs: an input that calibration never used counts as one of mean square 1/2, where the authors' code sets its
     weights to 0; the share removed is exact over the layer, and as even as it can be over the blocks.
 Cost: in**2 * out multiply-adds and a Cholesky factor of in**3 / 3 a layer, whatever the sparsity.
-Checked against: least squares over the columns still free, after each removal; the error of its mask alone.
+Checked against: least squares over the columns still free, after each removal; the error of its mask alone;
+    llm-compressor's masks and weights.
 """
 
 from collections.abc import Callable

@@ -7,7 +7,8 @@ Symbols: S = |W| * ||X||, with ||X|| = input_norm (in,), the l2 norm of each inp
 Simplified: nothing.
 Differs: norms are the root of the mean and not of the sum of squares, which orders each row the same.
 Cost: one calibration pass and a sort of each row; no weight is moved.
-Checked against: the formula written out entry by entry; magnitude per row where all norms are equal.
+Checked against: the formula written out entry by entry; magnitude per row where all norms are equal; llm-compressor's
+    masks.
 """
 
 from dataclasses import dataclass
