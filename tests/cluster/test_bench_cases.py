@@ -4,8 +4,10 @@ from math import isfinite
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
+
+import torch
 
 from reference_impls.cluster import bench, bench_energy, bench_pairs, bench_sharing, bench_streams, policies
 from reference_impls.cluster.bench_energy import DAILY, SCENES, outcomes, powerflow_at, reached
