@@ -60,6 +60,16 @@ def test_a_work_without_an_id_is_found_by_its_title(families):
         assert (slug, "hqq" in names) == (slug, any(f"{own}/".startswith(f"{slug}/") for own in filed))
 
 
+def test_kernels_stand_on_the_page_of_what_they_multiply_by_with_their_speed(families):
+    view = families.view(f"{QUANTIZATION}/weight-only")
+    assert {"matmul", "fused", "compiled", "w4a16_triton"} <= {one.name for one in view.implementations}
+    drawn = {figure.id for machine in view.machines for figure in machine.figures}
+    if not any(point.module == "fused" for found in families.points.values() for point in found):
+        pytest.skip("no kernel has been recorded")
+    assert any(one.startswith("speed-batch") for one in drawn)
+    assert any(one.startswith("limit-batch") for one in drawn)
+
+
 def test_records_on_a_page_are_those_of_its_modules(families):
     for slug in family_pages(families, "quantization"):
         view = families.view(slug)
