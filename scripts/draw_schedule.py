@@ -59,7 +59,7 @@ def draw() -> str:
     """The drawing."""
     found = {name: spans(scheduler) for name, scheduler in policies().items()}
     end = max(max(ends.values()) for _, ends in found.values())
-    height = TOP + len(found) * (len(TRACE) * ROW + 62) + 4
+    height = TOP + len(found) * (len(TRACE) * ROW + 62) - 34
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 {height}">',
         "  <title>When six requests run on two slots, in order of arrival and by a skip-join feedback queue</title>",
