@@ -7,7 +7,7 @@ Symbols: size 0 tall, 1 small; tone 0 or 1, how far the figure stands out from t
 Simplified: grey, upright, three figures at most, no one in front of another. Figures are not people.
 Differs: nothing to differ from.
 Cost: a few thousand operations an image.
-Symbols: size 0 tall, 1 small; tone 0 or 1, how far it stands out from the ground; sleeve 0 plain, 1 striped.
+Checked against: what is drawn: boxes hold their figures, and the attributes are independent of each other.
 """
 
 from __future__ import annotations
