@@ -10,7 +10,7 @@ from reference_impls.serving.simulate import simulate
 from reference_impls.serving.traces import Config, generate
 
 QUEUED = (1_000, 10_000, 100_000)
-BATCHES = (16, 256)
+BATCHES = (16,)
 
 
 def cases() -> list[Case]:

@@ -2,13 +2,13 @@
 
 Paper: "Orca: A Distributed Serving System for Transformer-Based Generative Models", section 3; arXiv 2309.06180 (vLLM),
     section 4.5; 2305.05920 (FastServe), section 4.2.
-Idea: one pass takes decodes, whole prompts and pieces of prompts together; rows differ in length and in how many tokens
-    are new; caches of paused requests move between device and host as the policy's `kv_swap.Space` says.
+Idea: an iteration takes decodes, whole prompts and pieces of prompts together, rows differ in length,
+    and caches of paused requests move between device and host as the policy's `kv_swap.Space` says.
 Symbols: nothing.
-Simplified: greedy decoding; rows with fewer new tokens are padded to the longest, where Orca packs them (its selective
-    batching); the clock stands still between requests.
+Simplified: greedy decoding; within an iteration all decodes are one pass of the model and each prompt another, where
+    Orca packs both into one (its selective batching); the clock stands still between requests.
 Differs: nothing.
-Cost: one pass of the model an iteration, over rows * most new tokens; a copy of the cache a swap.
+Cost: the weights are read once for the decodes of an iteration and once for each prompt in it; a swap is one copy.
 Checked against: each request's tokens are those that it gets alone, whatever was batched, chunked, swapped or dropped.
 """
 
@@ -119,16 +119,24 @@ class Engine:
 
     @torch.no_grad()
     def _pass(self, batch: Batch) -> list[int]:
-        """-> the most likely next token of each row."""
-        widest = max(batch.tokens)
-        rows = torch.zeros(len(batch.jobs), widest, dtype=torch.long)
-        for row, (job, new) in enumerate(zip(batch.jobs, batch.tokens, strict=True)):
+        """-> the most likely next token of each row: all decodes in one pass of the model, each prompt in its own."""
+        chosen = [0] * len(batch.jobs)
+        short = [row for row, tokens in enumerate(batch.tokens) if tokens == 1]
+        alone = [[row] for row, tokens in enumerate(batch.tokens) if tokens > 1]
+        for rows in [short, *alone] if short else alone:
+            found = self._rows([batch.jobs[row] for row in rows], batch.tokens[rows[0]])
+            for row, token in zip(rows, found, strict=True):
+                chosen[row] = token
+        return chosen
+
+    def _rows(self, jobs: list[Job], new: int) -> list[int]:
+        """One pass over jobs that each take `new` tokens."""
+        for job in jobs:
             if job.id not in self.sequences:
                 self.sequences[job.id] = self.pool.new_sequence()
-            rows[row, widest - new :] = torch.tensor(self.tokens[job.id][job.cached : job.cached + new])
-        is_ragged = min(batch.tokens) < widest
-        cache = self.pool.batch([self.sequences[job.id] for job in batch.jobs], batch.tokens if is_ragged else None)
-        states = self.model.hidden_states(rows.to(self.device), cache, *cache.inputs(widest))
+        rows = torch.tensor([self.tokens[job.id][job.cached : job.cached + new] for job in jobs], device=self.device)
+        cache = self.pool.batch([self.sequences[job.id] for job in jobs])
+        states = self.model.hidden_states(rows, cache, *cache.inputs(new))
         found: list[int] = self.model.head(states[:, -1]).argmax(-1).tolist()
         return found
 
