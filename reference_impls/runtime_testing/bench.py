@@ -22,6 +22,8 @@ SWEPT = (
     *("spidermonkey", "wasm3", "pywasm", "wabt"),
 )
 """Engines of the sweep; wasmtime 6.0.0 has a known bug that must be found."""
+OLD = "wasmtime-6"
+"""Slow to end an instance after a trap, and here for the one pattern that must find its bug: it gets that alone."""
 FAST = ("wasmtime", "wasmtime-pulley", "v8-turbofan", "spidermonkey", "wasm3")
 """Engines whose kernels are timed; in pywasm, an interpreter in Python, one call would take minutes."""
 RANDOM = 200
@@ -58,7 +60,8 @@ def engine(name: str) -> Engine:
 @cache
 def runs(name: str) -> tuple[Run, ...]:
     """The sweep of one engine, made once."""
-    return tuple(run(engine(name), patterns()))
+    chosen = (one for one in patterns() if name != OLD or one.id.startswith("address/"))
+    return tuple(run(engine(name), chosen))
 
 
 @cache
