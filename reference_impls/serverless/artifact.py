@@ -1,6 +1,6 @@
 """The file that a cold start reads: formats, types and packed codes of one decoder.
 
-Paper: arXiv 2207.13263 (cold starts as a direction); 2305.14314, section 3 (NF4); safetensors' specification.
+Paper: arXiv 2207.13263 (cold starts as a direction; what is written how, is ours).
 Idea: loading takes at least file bytes / bandwidth, so fewer bytes load sooner. Two things decide what else it takes:
     whether bytes are copied (pickle) or mapped (safetensors), and whether codes stay packed or are expanded at once.
 Symbols: nothing beyond the configuration's fields.
@@ -12,7 +12,7 @@ Checked against: logits of the model before it was written, for every format and
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,8 +27,13 @@ from reference_impls.models.decoder import Decoder
 
 GROUP_SIZE: Final = 64
 TYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-CODES: Final = {"int8": ("rtn", 8), "int4": ("rtn", 4), "nf4": ("nf4", 4)}
-"""Variant -> method of reference_impls.quantization and its bits; what is not a linear layer is kept in bfloat16."""
+CODES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "int8": ("rtn", {"bits": 8, "group_size": GROUP_SIZE}),
+    "fp8": ("fp8", {"input_format": None}),
+    "int4": ("rtn", {"bits": 4, "group_size": GROUP_SIZE}),
+    "nf4": ("nf4", {"group_size": GROUP_SIZE}),
+}
+"""Variant -> method of reference_impls.quantization and its config; all but linear layers is kept in bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,7 @@ def convert(model: Decoder, variant: str) -> Decoder:
         return deepcopy(model).to(TYPES[variant])
     from reference_impls.quantization.apply import quantize_model
 
-    method, bits = CODES[variant]
-    config: dict[str, Any] = {"group_size": GROUP_SIZE} | ({"bits": bits} if method == "rtn" else {})
+    method, config = CODES[variant]
     packed: Any = quantize_model(deepcopy(model).to(torch.bfloat16), method, config, effect="packed")
     result: Decoder = packed
     return result
@@ -107,18 +111,17 @@ def _packed(state: Mapping[str, Tensor], variant: str, dtype: torch.dtype) -> li
     prefixes = [name.removesuffix(".codes") for name in state if name.endswith(".codes")]
     if not prefixes:
         return []
-    make: Callable[[str], nn.Module]
-    if variant == "nf4":
-        from reference_impls.quantization.packed_records import PackedNf4, RecordLinear
+    from reference_impls.quantization.fp8 import Fp8Weight
+    from reference_impls.quantization.packed import PackedLinear
+    from reference_impls.quantization.packed_records import PackedNf4, RecordLinear
 
-        def make(prefix: str) -> nn.Module:
-            fields = [state.get(f"{prefix}.{name}") for name in ("codes", "absmax", "step", "mean")]
-            return RecordLinear(PackedNf4(*fields, dtype))  # type: ignore[arg-type,call-arg]
-    else:
-        from reference_impls.quantization.packed import PackedLinear
-
-        def make(prefix: str) -> nn.Module:
-            return PackedLinear.from_state(state, f"{prefix}.")
+    def make(prefix: str) -> nn.Module:
+        codes, scale, *nf4 = (state.get(f"{prefix}.{name}") for name in ("codes", "scale", "absmax", "step", "mean"))
+        if variant == "nf4":
+            return RecordLinear(PackedNf4(codes, *nf4, dtype))  # type: ignore[arg-type,call-arg]
+        if variant == "fp8":
+            return RecordLinear(Fp8Weight(codes, scale, dtype, None, False))  # type: ignore[arg-type]
+        return PackedLinear.from_state(state, f"{prefix}.")
 
     return [(prefix, make(prefix)) for prefix in prefixes]
 

@@ -1,7 +1,7 @@
 """The cheapest memory size within a latency target, found with few measurements.
 
 Paper: arXiv 2207.13263 ("Software Engineering for Serverless Computing" names configuration as a direction; the
-    searches are ours); arXiv 2306.01620 (the rule by which each size is measured).
+    searches are ours).
 Idea: latency falls with memory, so the sizes that meet the target are the upper end of the list, found by bisection;
     cost is convex there, so a golden section finds its least. Or: fit t = a + b / cpu(m) to three sizes, take the best
     by the fit, and measure it; where the fit is wrong, search after all.

@@ -1,7 +1,6 @@
 """Keys and values of a prefix that every request shares, computed once and mapped by every new instance.
 
-Paper: arXiv 2207.13263 (cold starts as a direction); keeping the keys and values of prefixes is arXiv 2309.06180,
-    section 4.4.
+Paper: arXiv 2207.13263 (cold starts as a direction; kept prefixes are known from vLLM).
 Idea: a system prompt is the same for all requests, so its cache is a file like the weights are; the first token then
     costs the request's own tokens only.
 Symbols: P = tokens of the prefix, C = tokens of the request.

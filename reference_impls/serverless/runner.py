@@ -32,12 +32,16 @@ ROOT = Path(reference_impls.__file__).parents[1]
 
 @dataclass(frozen=True)
 class Function:
-    """What is deployed. handler: "package.module:Class"; model: the file of its weights; options: for its `load`."""
+    """What is deployed. handler: "package.module:Class"; model: the file of its weights; options: for its `load`.
+
+    limits_memory: off for handlers of a GPU, whose driver reserves address space for all of its memory.
+    """
 
     handler: str
     model: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     config: Config = field(default_factory=Config)
+    limits_memory: bool = True
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ class Instance:
             "handler": one.handler,
             "model": one.model,
             "options": dict(one.options),
-            "memory_mb": one.config.memory_mb,
+            "memory_mb": one.config.memory_mb if one.limits_memory else None,
         }
 
     def invoke(self, event: Event) -> Answer:

@@ -10,7 +10,7 @@ from reference_impls.serverless import EventError, artifact, prefix_snapshot
 from reference_impls.serverless.handlers import Generate
 
 TOKENS = [5, 17, 3, 900, 44, 2]
-VARIANTS = ["float32", "bfloat16", "int8", "int4", "nf4"]
+VARIANTS = ["float32", "bfloat16", "int8", "fp8", "int4", "nf4"]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_a_file_gives_back_what_was_written(model, files, variant, kind):
     assert loaded.head.weight is loaded.embedding.weight
 
 
-@pytest.mark.parametrize("variant", ["int8", "int4", "nf4"])
+@pytest.mark.parametrize("variant", ["int8", "fp8", "int4", "nf4"])
 def test_expanding_at_load_changes_where_the_time_goes_and_not_the_answer(files, variant):
     path, _ = files[variant, "safetensors"]
     packed, expanded = (artifact.load(path, artifact.Config(variant, expand=expand)) for expand in (False, True))
