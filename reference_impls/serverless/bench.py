@@ -5,7 +5,7 @@ from itertools import count
 
 import numpy as np
 
-from reference_impls.measurement.case import Case, Implementation, Role, Step, Workload
+from reference_impls.measurement.case import Case, Implementation, Role, Step, Value, Workload
 from reference_impls.serverless import bench_cold, bench_gpu, bench_memory
 from reference_impls.serverless.data_security import canary_test
 from reference_impls.serverless.hybrid_histogram import HybridHistogram
@@ -64,7 +64,7 @@ def _idle(name: str, seed: int) -> float:
 
 
 def _keep_alive_cases() -> list[Case]:
-    work = {
+    work: dict[str, Value] = {
         "trace": f"{CALLERS} callers for {HOURS} h: periodic, Poisson and in bursts, drawn anew for each sample",
         "memory_mb": MEMORY_MB,
         "model": "any",

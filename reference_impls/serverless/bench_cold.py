@@ -28,7 +28,7 @@ from reference_impls.measurement.case import (
 from reference_impls.models import smollm2
 from reference_impls.serverless import Config, artifact, prefix_snapshot
 from reference_impls.serverless.fork_server import ForkServer
-from reference_impls.serverless.runner import Function, Life, one_life
+from reference_impls.serverless.runner import Function, Life, StartFailedError, one_life
 
 HANDLER = "reference_impls.serverless.handlers:"
 TRIALS = 6
@@ -119,17 +119,28 @@ def function_of(model: str, way: Way, **options: Any) -> Function:
     return Function(HANDLER + way.handler, path, how, Config(memory_mb=MEMORY_MB, timeout_s=120, format=way.format))
 
 
-def _live(function: Function, event: dict[str, Any], forked: bool) -> Life:
+def _live(function: Function, event: dict[str, Any], forked: bool) -> Life | StartFailedError:
+    """A way that fails is kept as its error, so that the others of its round are still measured."""
     if function.model:
         artifact.drop_from_page_cache(function.model)
-    if not forked:
-        return one_life(function, event)
-    with ForkServer(function.handler) as server:  # it was there before the request: its own start does not count
-        return one_life(function, event, server.launch)
+    try:
+        if not forked:
+            return one_life(function, event)
+        with ForkServer(function.handler) as server:  # it was there before the request: its own start does not count
+            return one_life(function, event, server.launch)
+    except StartFailedError as error:
+        return error
+
+
+def life_of(found: Life | StartFailedError) -> Life:
+    """The life, where it was lived."""
+    if isinstance(found, StartFailedError):
+        raise found
+    return found
 
 
 @cache
-def trial(model: str, number: int) -> dict[str, Life]:
+def trial(model: str, number: int) -> dict[str, Life | StartFailedError]:
     """Every way once."""
     names = list(WAYS[model])
     event = {"tokens": [*prompt(model, PROMPT)], "new_tokens": NEW}
@@ -139,7 +150,7 @@ def trial(model: str, number: int) -> dict[str, Life]:
 
 
 @cache
-def prefix_trial(model: str, number: int) -> dict[str, Life]:
+def prefix_trial(model: str, number: int) -> dict[str, Life | StartFailedError]:
     """The same long prompt, computed and from a snapshot."""
     from reference_impls.serverless.artifact import load
 
@@ -218,7 +229,7 @@ def _case(model: str, name: str, metric: str, title: str, read: Callable[[Life],
 
 def _prepare(name: str, read: Callable[[Life], float], work: Workload, _device: str) -> Step:
     numbers, model = count(), str(work["model"])
-    return lambda: read(trial(model, next(numbers))[name])
+    return lambda: read(life_of(trial(model, next(numbers))[name]))
 
 
 def _quality(way: Way, work: Workload, _device: str) -> Quality:
@@ -290,7 +301,7 @@ def _size_case(model: str) -> Case:
 def _prefix_case(model: str) -> Case:
     def prepare(name: str, _work: Workload, _device: str) -> Step:
         numbers = count()
-        return lambda: prefix_trial(model, next(numbers))[name].phases.cold_start_s
+        return lambda: life_of(prefix_trial(model, next(numbers))[name]).phases.cold_start_s
 
     ways: tuple[tuple[str, Role, str | None], ...] = (
         ("computed-prefix", "baseline", None),
