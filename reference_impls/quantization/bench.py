@@ -12,7 +12,8 @@ from reference_impls.measurement.case import Case, Implementation, Step, Workloa
 from reference_impls.quantization.bench_decode import decode_cases
 from reference_impls.quantization.bench_linear import linear_cases
 from reference_impls.quantization.bench_qat import qat_cases
-from reference_impls.quantization.bench_quality import Recipe, grid_recipes, quality_cases
+from reference_impls.quantization.bench_quality import quality_cases
+from reference_impls.quantization.bench_recipes import Recipe, grid_recipes
 from reference_impls.quantization.calibration import stats_of
 
 

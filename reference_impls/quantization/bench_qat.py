@@ -12,12 +12,12 @@ from reference_impls.quantization.bench_quality import (
     CONTEXT,
     EVALUATED,
     POOL,
-    grid_recipes,
     model_of,
     quality_implementation,
     tokens_of,
     workload_of,
 )
+from reference_impls.quantization.bench_recipes import grid_recipes
 from reference_impls.quantization.grid import GridConfig
 
 MODEL, STEPS = "tiny-target", 300

@@ -9,7 +9,6 @@ that ratios are of pairs.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache, partial
 from itertools import cycle
 from typing import Any
@@ -21,21 +20,9 @@ from reference_impls.measurement.case import Case, Implementation, NotInstalledE
 from reference_impls.models import smollm2, tiny
 from reference_impls.models.decoder import Decoder
 from reference_impls.models.perplexity import mean_loss
-from reference_impls.quantization import (
-    LayerStats,
-    awq,
-    bitnet,
-    fp8,
-    gptq,
-    hqq,
-    llm_int8,
-    nf4,
-    quarot,
-    rtn,
-    smoothquant,
-    spqr,
-)
+from reference_impls.quantization import LayerStats, rtn
 from reference_impls.quantization.apply import find_linears, quantize_model
+from reference_impls.quantization.bench_recipes import STACKED, Recipe, grid_recipes, groups
 from reference_impls.quantization.calibration import Calibration, collect
 from reference_impls.quantization.fused import fuse
 
@@ -47,78 +34,22 @@ CALIBRATED = 8 * CONTEXT
 POOL = 12_000
 """Tokens after those evaluated, from which each seed draws its windows of calibration."""
 SEEDS = 6
-STACKED = (rtn, hqq, awq, gptq, spqr)
-"""Methods that work row by row, so that stacking layers with the same inputs changes nothing but the time; AWQ then
-chooses one scale for them, as its paper does. Others have scales of whole layers."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A method with its parameters, under the name that records and figures use."""
-
-    name: str
-    method: Any
-    config: Any
-
-    @property
-    def module(self) -> str:
-        """Name of the method's module."""
-        return str(self.method.__name__).rpartition(".")[2]
-
-
-def grid_recipes(bits: int, group_size: int = 64) -> list[Recipe]:
-    """Methods on a uniform grid, all with the same groups of 64, which divide every width here; SpQR in its own."""
-    return [
-        Recipe("rtn", rtn, rtn.Config(bits=bits, group_size=group_size)),
-        Recipe("hqq", hqq, hqq.Config(bits=bits, group_size=group_size)),
-        Recipe("awq", awq, awq.Config(bits=bits, group_size=group_size)),
-        Recipe("gptq", gptq, gptq.Config(bits=bits, group_size=group_size)),
-        Recipe("gptq-act-order", gptq, gptq.Config(bits=bits, group_size=group_size, act_order=True)),
-        Recipe("spqr", spqr, spqr.Config(bits=bits, group_size=16)),
-    ]
-
-
-def _other_recipes() -> dict[str, list[Recipe]]:
-    return {
-        "w8a8": [
-            Recipe("llm-int8", llm_int8, llm_int8.Config()),
-            Recipe("smoothquant", smoothquant, smoothquant.Config()),
-            Recipe("fp8-e4m3", fp8, fp8.Config()),
-        ],
-        "w4a4": [
-            Recipe("quarot", quarot, quarot.Config()),
-            Recipe("no-rotation", quarot, quarot.Config(rotate_inputs=False)),
-        ],
-        "w4-levels": [Recipe("nf4-double", nf4, nf4.Config()), Recipe("nf4", nf4, nf4.Config(double=False))],
-        "ternary": [Recipe("bitnet-untrained", bitnet, bitnet.Config())],
-    }
-
-
-LARGER = {
-    8: ("rtn", "gptq"),
-    6: ("rtn", "hqq", "gptq"),
-    5: ("rtn", "hqq", "gptq"),
-    4: ("rtn", "hqq", "awq", "gptq", "spqr"),
-    3: ("rtn", "hqq", "awq", "gptq", "spqr"),
-    2: ("rtn", "hqq", "awq", "gptq", "spqr"),
-}
-"""Where a method takes a quarter of a minute, only the bits at which it can differ from rounding to nearest."""
-
-
-def _groups(model: str) -> dict[str, list[Recipe]]:
-    """Methods at each number of bits: all on the tiny model, those of LARGER on the larger one."""
-    small, others = model == "tiny-target", _other_recipes()
-    found = {f"{bits}-bit": [r for r in grid_recipes(bits) if small or r.name in LARGER[bits]] for bits in LARGER}
-    return found | (others if small else {name: others[name] for name in ("w8a8", "w4a4", "w4-levels")})
+def _trials(model: str, name: str) -> int:
+    """Where there are many bits, calibration texts make less of a difference than the last digit shown."""
+    return SEEDS // 2 if model == "tiny-target" and name in ("8-bit", "6-bit", "5-bit") else SEEDS
 
 
 def quality_cases() -> list[Case]:
     """Perplexity and stored bits, for both models."""
     found = []
     for model in EVALUATED:
-        for name, recipes in _groups(model).items():
+        for name, recipes in groups(small=model == "tiny-target").items():
             case = f"quantization/{model}/{name}"
-            found.append(_case(f"{case}/perplexity", f"Perplexity of {model}, {name}", model, recipes, SEEDS))
+            found.append(
+                _case(f"{case}/perplexity", f"Perplexity of {model}, {name}", model, recipes, _trials(model, name))
+            )
             found.append(_case(f"{case}/bits_per_weight", f"Stored bits a weight of {model}, {name}", model, recipes))
     return [*found, _seeds_case()]
 
