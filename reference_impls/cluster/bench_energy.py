@@ -31,6 +31,7 @@ BASELINES = ("fifo", "srtf", "tiresias", "gandiva", "elastic", "zeus")
 POLICIES = (*BASELINES, "powerflow")
 TRACES = 20
 JOBS = 120
+JOULES_PER_KWH = 3.6e6
 CLUSTER = Config()
 SIMULATED = "simulated; the throughput is fitted to measured points, the power curve is assumed"
 
@@ -181,7 +182,7 @@ def _frontier_case(number: int, metric: str) -> Case:
 
         def step() -> float:
             one = outcomes(DAILY, next(seeds), policy)[setting]
-            return one.seconds if metric == "jct" else one.off_j / JOBS
+            return one.seconds if metric == "jct" else one.off_j / JOBS / JOULES_PER_KWH
 
         return step
 

@@ -55,7 +55,7 @@ def _case(pair: Pair, metric: str, title: str, value: Callable[[Seen], float], a
         metric=metric,
         workload={
             "model": pair.online,
-            "offline": pair.offline,
+            "task": f"beside {pair.offline}",
             "load": pair.load,
             "cores": 1 if pair.one_core else 2,
             "share_is": "duty cycle",

@@ -7,7 +7,7 @@ from tests.site.test_plots import points, views
 
 
 def beside(name, role, first, second, case="ss/frontier/set-1"):
-    metrics = (("jct", "s", "lower", first), ("energy_per_job", "J", "lower", second))
+    metrics = (("jct", "s", "lower", first), ("energy_per_job", "kWh", "lower", second))
     return [
         measurement(name, role, [value], case=f"{case}/{metric}", metric=metric, unit=unit, better=better)
         for metric, unit, better, value in metrics
