@@ -3,7 +3,7 @@
 from functools import partial
 
 from reference_impls.measurement.case import Case, Implementation, Step, Workload
-from reference_impls.serving import Job, Limits, State, bench_engine, bench_memory, bench_simulated
+from reference_impls.serving import Job, Limits, State, bench_engine, bench_memory, bench_simulated, bench_together
 from reference_impls.serving.bench_simulated import CONTENDERS, COST, LIMITS, Contender, requests_of, workload_of
 from reference_impls.serving.chunked_prefill import compose
 from reference_impls.serving.simulate import simulate
@@ -19,6 +19,7 @@ def cases() -> list[Case]:
         *bench_simulated.cases(),
         *bench_memory.cases(),
         *bench_engine.cases(),
+        *bench_together.cases(),
         *(_decision_case(queued, batch) for queued in QUEUED for batch in BATCHES),
         _simulation_case(),
     ]

@@ -13,9 +13,10 @@ Checked against: blocks conserved in every tier after any sequence of operations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from reference_impls.serving import Job
+from reference_impls.serving.kv_movement import Copy, Counts, Mover
 
 Key = Callable[[Job], tuple[float, ...]]
 """When a job will run again; the largest gives way first."""
@@ -49,43 +50,6 @@ class Config:
     def blocks_for(self, tokens: int) -> int:
         """Blocks that hold so many tokens."""
         return -(-tokens // self.tokens_per_block)
-
-
-class Mover(Protocol):
-    """Who really moves the caches: the engine. A simulation needs none."""
-
-    def save(self, job: Job) -> None:
-        """Copy to the host; the device's blocks may be reused once `free_device` is called."""
-
-    def free_device(self, job: Job) -> None:
-        """The copy to the host is done."""
-
-    def restore(self, job: Job) -> None:
-        """Copy back; the host's blocks are free afterwards."""
-
-    def drop(self, job: Job) -> None:
-        """Forget the cache, wherever it is."""
-
-
-@dataclass
-class Counts:
-    """What was moved, for the record."""
-
-    blocks_out: int = 0
-    blocks_in: int = 0
-    drops: int = 0
-    dropped_tokens: int = 0
-    peak_blocks: int = 0
-    blocked_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Copy:
-    """Blocks on the way; neither tier gives them to others before it is done."""
-
-    done_s: float
-    job: Job
-    blocks: int
 
 
 class Space:
