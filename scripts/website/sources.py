@@ -43,7 +43,7 @@ PLACES = {
     "ledger": ("Ledger", []),
     "reference": ("Library", ["examples"]),
     "coverage": ("Coverage", []),
-    "about": ("About", ["data", "contribute", "corrections"]),
+    "about": ("About", ["data", "contribute", "measure", "corrections"]),
 }
 """The header's links in their order: page -> its label, and the pages that belong to it. One that is missing is left
 out, so that adding a page is adding its file."""

@@ -67,3 +67,22 @@ def test_only_functions_of_the_library_are_called(name, tmp_path, capsys):
 
 def test_values_are_numbers(function):
     assert call(function, {"a": 1}) == {"value": 11.0}
+
+
+def test_the_simulators_can_be_swept():
+    calm, full = (
+        call("serving.sweeps:simulate", {"policy": "fcfs", "load": load, "requests": 60}) for load in (0.3, 1.2)
+    )
+    assert calm["jct"] < full["jct"]
+    fast = call("serving.sweeps:simulate", {"policy": "fastserve", "load": 1.2, "requests": 60, "quantum_s": 0.025})
+    assert fast["preemptions"] >= 0
+    assert fast.keys() == full.keys()
+    poor, rich = (call("cluster.sweeps:simulate", {"policy": "powerflow", "watts": w, "jobs": 20}) for w in (45, 190))
+    assert rich["mean_jct_s"] < poor["mean_jct_s"]
+    assert rich["energy_j"] > poor["energy_j"]
+
+
+@pytest.mark.parametrize("family", ["serving", "cluster"])
+def test_a_policy_that_is_not_there_is_told(family):
+    with pytest.raises(ValueError, match="there is no policy 'nobody'; there are"):
+        call(f"{family}.sweeps:simulate", {"policy": "nobody"})
