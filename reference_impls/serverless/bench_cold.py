@@ -57,10 +57,13 @@ SHARED = {
     "mapped-float32": Way(),
     "mapped-int4": Way("int4"),
     "mapped-int4-expanded": Way("int4", expand=True),
-    "forked-int4": Way("int4", forked=True, module="fork_server"),
 }
 WAYS: dict[str, dict[str, Way]] = {
-    "tiny-target": {**SHARED, "eager-imports": Way(handler="EagerGenerate", role="peer", module=None)},
+    "tiny-target": {
+        **SHARED,
+        "forked-int4": Way("int4", forked=True, module="fork_server"),
+        "eager-imports": Way(handler="EagerGenerate", role="peer", module=None),
+    },
     "smollm2-135m": {
         **SHARED,
         "mapped-bfloat16": Way("bfloat16"),

@@ -7,7 +7,7 @@ own suite. `draw_plots` gives those of one run.
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from scripts.website.plots import stopping
+from scripts.website.plots import cold_start, stopping
 from scripts.website.plots.apply import time_to_apply
 from scripts.website.plots.draw import PlotView
 from scripts.website.plots.load import latency_by_load
@@ -63,6 +63,7 @@ PLOTS: dict[str, Plot] = {
     "slowdown-throughput": _against("online_slowdown", "offline_throughput"),
     "time-energy": _against("jct", "energy_per_job"),
     **{name: partial(_along, which=name) for name in _ALONG},
+    **cold_start.PLOTS,
     **stopping.PLOTS,
 }
 """Id -> the function that draws it."""

@@ -1,0 +1,218 @@
+"""What a start from nothing costs: its phases one after the other, and how often it happens against memory that waits.
+
+Both ask for metrics and fields of workloads: `phase_time` with a field `phase`; `cold_start_rate` and `idle_memory`.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from scripts.website.figures import Cell
+from scripts.website.plots.draw import (
+    EVIDENCE_COLUMNS,
+    Key,
+    PlotView,
+    evidence_cells,
+    figure,
+    keys,
+    origin_of,
+    short,
+    slug_of,
+    trace,
+)
+from scripts.website.plots.points import Point, subject
+from scripts.website.plots.style import Palette, Style
+from scripts.website.plots.text import number
+
+ORDER = ("process", "imports", "load", "first")
+"""Phases up to the first token, in the order in which they follow; others are not waited for."""
+WORDS = {"process": "start of the process", "imports": "imports", "load": "weights", "first": "first token"}
+
+
+def parts(points: Iterable[Point], palette: Palette, folder: str) -> list[PlotView]:
+    """One figure a subject: a bar for each implementation, its phases side by side."""
+    del palette  # phases have colours of their own
+    groups: dict[str, list[Point]] = {}
+    for point in points:
+        if point.one.metric == "phase_time" and point.one.workload.get("phase") in ORDER:
+            groups.setdefault(_family_of(point), []).append(point)
+    return [_parts_view(name, group, folder) for name, group in groups.items()]
+
+
+def _family_of(point: Point) -> str:
+    """The case without its phase."""
+    return point.prefix.rpartition("/")[0]
+
+
+def _parts_view(name: str, group: Sequence[Point], folder: str) -> PlotView:
+    table: dict[str, dict[str, Point]] = {}
+    for point in group:
+        table.setdefault(point.one.implementation, {})[str(point.one.workload["phase"])] = point
+    present = [phase for phase in ORDER if any(phase in row for row in table.values())]
+    totals = {way: sum(row[phase].value for phase in present if phase in row) for way, row in table.items()}
+    ordered = sorted(totals, key=lambda way: totals[way])
+    about = subject(group[0].one)
+    first, last = ordered[0], ordered[-1]
+    return PlotView(
+        id=slug_of(f"cold-parts-{name}-{group[0].run.machine.name}"),
+        title=f"What a cold start of {about} is made of",
+        summary=f"The quickest, {first}, takes {number(totals[first], 's')} to the first token; the slowest, {last}, "
+        f"{number(totals[last], 's')}. {_largest(table[first], present)}",
+        source="",
+        columns=["implementation", *(f"{WORDS[phase]}, s" for phase in present), "sum, s", *EVIDENCE_COLUMNS],
+        rows=[_parts_row(way, table[way], present, totals[way]) for way in ordered],
+        figure=_parts_figure(table, present, ordered[::-1]),
+        folder=folder,
+        legend=[Key(WORDS[phase], _style(phase)) for phase in present],
+        origin=origin_of(group),
+        notes=["Medians of each phase; those of different phases need not come from one run."],
+    )
+
+
+def _style(phase: str) -> Style:
+    return Style(3 * ORDER.index(phase) + 1, "square", "solid")
+
+
+def _largest(row: dict[str, Point], present: Sequence[str]) -> str:
+    found = {phase: row[phase].value for phase in present if phase in row}
+    largest = max(found, key=lambda phase: found[phase])
+    return f"There, {found[largest] / (sum(found.values()) or 1):.0%} of it is the phase “{WORDS[largest]}”."
+
+
+def _parts_row(way: str, row: dict[str, Point], present: Sequence[str], total: float) -> list[Cell]:
+    cells: list[Cell] = [f"{row[phase].value:.4g}" if phase in row else "" for phase in present]
+    return [way, *cells, f"{total:.4g}", *evidence_cells(next(iter(row.values())))]
+
+
+def _parts_figure(table: dict[str, dict[str, Point]], present: Sequence[str], ways: list[str]) -> dict[str, Any]:
+    bars = [
+        go.Bar(
+            name=WORDS[phase],
+            orientation="h",
+            y=ways,
+            x=[short(table[way][phase].value) if phase in table[way] else 0 for way in ways],
+            hovertext=[
+                f"{way}, {WORDS[phase]}: {number(table[way][phase].value, 's') if phase in table[way] else 'none'}"
+                for way in ways
+            ],
+            hovertemplate="%{hovertext}<extra></extra>",
+            meta={"series": _style(phase).series},
+        )
+        for phase in present
+    ]
+    across = {"title": {"text": "seconds to the first token (lower is better)"}, "rangemode": "tozero"}
+    rows = {"type": "category", "categoryorder": "array", "categoryarray": ways, "dtick": 1}
+    return figure(bars, {"barmode": "stack", "xaxis": across, "yaxis": rows})
+
+
+def rate_and_idle(points: Iterable[Point], palette: Palette, folder: str) -> list[PlotView]:
+    """Cold starts against idle memory: who is below and left of another is better in both."""
+    pairs: dict[str, dict[str, dict[str, Point]]] = {}
+    for point in points:
+        if point.one.metric in ("cold_start_rate", "idle_memory"):
+            pairs.setdefault(point.prefix, {}).setdefault(point.one.implementation, {})[point.one.metric] = point
+    groups = {name: {way: row for way, row in ways.items() if len(row) == 2} for name, ways in pairs.items()}
+    return [_rate_view(name, ways, palette, folder) for name, ways in groups.items() if ways]
+
+
+def _rate_view(name: str, ways: dict[str, dict[str, Point]], palette: Palette, folder: str) -> PlotView:
+    rates = [row["cold_start_rate"] for row in ways.values()]
+    styles = palette.styles(rates)
+    fewest = min(ways, key=lambda way: ways[way]["cold_start_rate"].value)
+    most = max(ways, key=lambda way: ways[way]["cold_start_rate"].value)
+    rows: list[list[Cell]] = [
+        [
+            way,
+            f"{row['cold_start_rate'].value:.4g}",
+            f"{row['idle_memory'].value:.4g}",
+            *evidence_cells(row["idle_memory"]),
+        ]
+        for way, row in sorted(ways.items(), key=lambda item: item[1]["idle_memory"].value)
+    ]
+    marks = [
+        trace(
+            way,
+            styles[way],
+            [short(row["idle_memory"].value)],
+            [short(row["cold_start_rate"].value)],
+            text=[way],
+            textposition="top center",
+            mode="markers+text",
+            hovertext=[f"{way}: {row['cold_start_rate'].value:.3g} %, {row['idle_memory'].value:.4g} GiB·s"],
+        )
+        for way, row in ways.items()
+    ]
+    across = {"title": {"text": "memory that waits, GiB·s (lower is better)"}, "rangemode": "tozero"}
+    up = {"title": {"text": "invocations that start cold, % (lower is better)"}, "rangemode": "tozero"}
+    return PlotView(
+        id=slug_of(f"cold-idle-{name}-{rates[0].run.machine.name}"),
+        title="Cold starts against memory that waits",
+        summary=f"{fewest} has the fewest cold starts, {number(ways[fewest]['cold_start_rate'].value, '%')} of the "
+        f"invocations; {most} the most, {number(ways[most]['cold_start_rate'].value, '%')}.",
+        source="",
+        columns=["policy", "cold, %", "idle, GiB·s", *EVIDENCE_COLUMNS],
+        rows=rows,
+        figure=figure(marks, {"xaxis": across, "yaxis": up}),
+        folder=folder,
+        legend=keys(styles, rates),
+        origin=origin_of(rates),
+        notes=["Medians over traces drawn anew; all policies see the same ones."],
+    )
+
+
+def memory_and_cost(points: Iterable[Point], palette: Palette, folder: str) -> list[PlotView]:
+    """The price of a million requests against memory, with the latency of each size in the table and on hovering."""
+    del palette  # one function: nothing to tell apart
+    groups: dict[str, dict[float, dict[str, Point]]] = {}
+    for point in points:
+        size = point.one.workload.get("memory_mb")
+        if point.one.metric in ("latency", "invocation_cost") and isinstance(size, int | float):
+            groups.setdefault(subject(point.one), {}).setdefault(size, {})[point.one.metric] = point
+    complete = {name: {mb: row for mb, row in group.items() if len(row) == 2} for name, group in groups.items()}
+    return [_cost_view(name, dict(sorted(group.items())), folder) for name, group in complete.items() if len(group) > 1]
+
+
+def _cost_view(name: str, sizes: dict[float, dict[str, Point]], folder: str) -> PlotView:
+    cheapest = min(sizes, key=lambda size: sizes[size]["invocation_cost"].value)
+    fastest = min(sizes, key=lambda size: sizes[size]["latency"].value)
+    costs = [row["invocation_cost"] for row in sizes.values()]
+    style = Style(1, "circle", "solid")
+    words = [
+        f"{size:g} MB: {number(row['latency'].value, 's')}, {row['invocation_cost'].value:.3g} USD a million"
+        for size, row in sizes.items()
+    ]
+    line = trace(name, style, [*sizes], [short(one.value) for one in costs], hovertext=words)
+    return PlotView(
+        id=slug_of(f"memory-cost-{name}-{costs[0].run.machine.name}"),
+        title=f"Memory, latency and price of {name}",
+        summary=f"{cheapest:g} MB is the cheapest size, {number(sizes[cheapest]['latency'].value, 's')} a request; "
+        f"{fastest:g} MB the fastest, {number(sizes[fastest]['latency'].value, 's')}.",
+        source="",
+        columns=["memory, MB", "latency", "USD a million", *EVIDENCE_COLUMNS],
+        rows=[
+            [
+                f"{size:g}",
+                number(row["latency"].value, "s"),
+                f"{row['invocation_cost'].value:.4g}",
+                *evidence_cells(row["latency"]),
+            ]
+            for size, row in sizes.items()
+        ],
+        figure=figure(
+            [line],
+            {
+                "xaxis": {"title": {"text": "memory, MB"}},
+                "yaxis": {"title": {"text": "USD for a million requests (lower is better)"}, "rangemode": "tozero"},
+            },
+        ),
+        folder=folder,
+        legend=[Key(name, style)],
+        origin=origin_of(costs),
+        notes=[
+            "A target for latency excludes the sizes on the left: the cheapest of the rest is what a search looks for."
+        ],
+    )
+
+
+PLOTS = {"cold-start-parts": parts, "cold-start-idle": rate_and_idle, "memory-cost": memory_and_cost}

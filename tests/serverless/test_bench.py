@@ -1,0 +1,61 @@
+"""The cases are declared whole; the quick ones run; what fails to start leaves the others."""
+
+import pytest
+
+from reference_impls.serverless import bench, bench_cold, bench_memory
+from reference_impls.serverless.runner import Function, StartFailedError
+from scripts.catalogue.vocabulary import METRICS
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return {case.id: case for case in bench.cases()}
+
+
+def samples(case, name):
+    [one] = [one for one in case.implementations if one.name == name]
+    step = one.prepare(case.workload, "cpu")
+    return [step() for _ in range(case.trials)]
+
+
+def test_cases_are_of_this_suite_with_known_metrics(cases):
+    assert all(name.startswith("serverless/") and case.metric in METRICS for name, case in cases.items())
+    assert {case.devices for case in cases.values()} == {("cpu",), ("cuda",)}
+
+
+def test_policies_see_the_same_traces_and_a_longer_wait_costs_more_memory(cases):
+    rate, idle = (cases[f"serverless/keep-alive/{metric}"] for metric in ("cold_start_rate", "idle_memory"))
+    for policy in ("never-kept", "fixed-10-min", "hybrid-histogram"):
+        assert len(samples(rate, policy)) == len(samples(idle, policy)) == bench.SEEDS
+    assert samples(rate, "never-kept") == [100.0] * bench.SEEDS
+    pairs = zip(samples(idle, "fixed-60-min"), samples(idle, "fixed-10-min"), strict=True)
+    assert all(long >= short for long, short in pairs)
+
+
+def test_searches_choose_from_the_recorded_latencies(cases, monkeypatch):
+    from reference_impls.serverless import cpu_share
+
+    made = {size: (0.01 + 0.1 / cpu_share(size),) * 10 for size in bench_memory.SIZES}
+    monkeypatch.setattr(bench_memory, "recorded", lambda: made)
+    bench_memory.choice.cache_clear()
+    chosen, probes = (cases[f"serverless/memory/tiny-target/searches/{name}"] for name in ("memory_size", "probes"))
+    assert samples(chosen, "grid") == samples(chosen, "golden-section") == samples(chosen, "three-points") == [768.0]
+    assert samples(probes, "grid") == [len(bench_memory.SIZES)]
+    bench_memory.choice.cache_clear()
+
+
+def test_a_way_that_cannot_start_is_kept_as_its_error():
+    found = bench_cold._live(Function("tests.serverless.handlers:FailsToLoad"), {}, forked=False)
+    with pytest.raises(StartFailedError, match="no such file"):
+        bench_cold.life_of(found)
+
+
+def test_files_are_written_once_and_the_limit_is_their_bytes(cases):
+    from reference_impls.measurement.case import Ceilings
+
+    first = bench_cold.built("tiny-target", "int4", "safetensors")
+    assert bench_cold.built("tiny-target", "int4", "safetensors") is first
+    case = cases["serverless/cold/tiny-target/cold_start_latency"]
+    [int4] = [one for one in case.implementations if one.name == "mapped-int4"]
+    limit = int4.limit(case.workload, Ceilings(disk_read_bytes_per_s=1e6))
+    assert limit.value == pytest.approx(first[1] / 1e6)
