@@ -63,3 +63,17 @@ def test_every_figure_of_a_cpu_is_measured_and_possible(monkeypatch):
     assert found.copy_bytes_per_s > 1e7
     assert found.read_bytes_per_s > 1e7
     assert found.host_to_device_bytes_per_s is None
+
+
+def test_a_suite_takes_over_what_was_measured_just_before_it(monkeypatch):
+    from scripts.bench import __main__ as bench
+
+    counted = []
+    monkeypatch.setattr(bench, "_LAST", {})
+    monkeypatch.setattr(
+        bench, "measure_ceilings", lambda device: counted.append(device) or Ceilings(float(len(counted)))
+    )
+    assert bench._ceilings("cpu", 60.0) == Ceilings(1.0)  # nothing known: measured
+    assert bench._ceilings("cpu") == Ceilings(2.0)  # the end of a suite: measured again
+    assert bench._ceilings("cpu", 60.0) == Ceilings(2.0)  # the next suite begins with that
+    assert bench._ceilings("cuda", 60.0) == Ceilings(3.0)  # another device is another machine
