@@ -68,16 +68,18 @@ def runs(name: str) -> tuple[Run, ...]:
 def findings(name: str) -> tuple[Cluster, ...]:
     """Its deviations, alike ones together; each is shown again in three fresh processes, or left out."""
     found: list[Finding] = [one for each in runs(name) for one in judge(name, each.case, each.outcomes)]
-    return tuple(one for one in clusters(found) if confirmed(engine(name), one.witness))
+    alike = clusters(found)
+    kept = {one.key for one in confirmed(engine(name), [each.witness for each in alike])}
+    return tuple(one for one in alike if one.witness.key in kept)
 
 
 def report(name: str) -> str:
     """Engine, version, and its deviations by leaf, on one line."""
-    leaves: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for one in findings(name):
         _, leaf, label, pair = one.witness.key
-        leaves.setdefault(leaf, []).append(label if pair == "values → values" else f"{label} ({pair})")
-    listed = "; ".join(f"{leaf}: {', '.join(labels)}" for leaf, labels in leaves.items())
+        groups.setdefault(leaf if pair == "values → values" else f"{leaf} ({pair})", []).append(label)
+    listed = "; ".join(f"{group}: {', '.join(labels)}" for group, labels in groups.items())
     return f"{engine(name).title}. {listed or 'nothing deviates'}"
 
 

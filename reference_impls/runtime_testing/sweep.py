@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reference_impls.runtime_testing import Case
 from reference_impls.runtime_testing.binary import assemble, encode
@@ -76,13 +76,24 @@ def run(engine: Engine, cases: Iterable[Case], limits: Limits | None = None) -> 
         child.close()
 
 
-def confirmed(engine: Engine, finding: Finding, config: Config | None = None, limits: Limits | None = None) -> bool:
-    """Whether the same deviation shows each time in a fresh process."""
+def confirmed(
+    engine: Engine, findings: Sequence[Finding], config: Config | None = None, limits: Limits | None = None
+) -> list[Finding]:
+    """Those whose deviation shows again each time, in a fresh process for all of them."""
+    kept = [*findings]
     for _ in range((config or Config()).repeats):
-        (again,) = run(engine, [finding.case], limits)
-        if finding.key not in {one.key for one in judge(engine.name, again.case, again.outcomes)}:
-            return False
-    return True
+        again = [*run(engine, [_narrowed(one) for one in kept], limits)]
+        shown = [{one.key for one in judge(engine.name, each.case, each.outcomes)} for each in again]
+        kept = [one for one, keys in zip(kept, shown, strict=True) if one.key in keys]
+    return kept
+
+
+def _narrowed(finding: Finding) -> Case:
+    """The one call, where no other bears on it."""
+    case = finding.case
+    if not finding.place or not case.is_stateless:
+        return case
+    return replace(case, calls=(case.calls[finding.place - 1],))
 
 
 def agreement(first: Sequence[Run], second: Sequence[Run]) -> list[str]:
