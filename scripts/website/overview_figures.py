@@ -1,6 +1,7 @@
 """The figures of the home page: papers over time, what they save, and the taxonomy by its papers."""
 
 from collections import Counter
+from textwrap import wrap
 from typing import Any
 
 import plotly.graph_objects as go
@@ -9,6 +10,9 @@ from scripts.catalogue.vocabulary import AREAS, RESOURCES
 from scripts.website.derive import Derived, effective_saves
 from scripts.website.figures import Cell, FigureView
 from scripts.website.views import TechniqueView
+
+LETTERS = 11
+"""How many letters stand beside each other in one unit of the treemap's width."""
 
 Box = tuple[float, float, float, float]
 
@@ -70,10 +74,10 @@ def taxonomy(tree: list[TechniqueView]) -> FigureView:
                 width=[round(w, 3) for _, _, w, _ in inner],
                 base=[round(bottom, 3) for _, bottom, _, _ in inner],
                 y=[round(h, 3) for _, _, _, h in inner],
-                text=[node.title for node in group],
-                hovertext=[str(node.count) for node in group],
+                text=[_label(node, w) for node, (_, _, w, _) in zip(group, inner, strict=True)],
+                hovertext=[f"{node.title}: {node.count}" for node in group],
                 customdata=[node.href for node in group],
-                hovertemplate="%{text}: %{hovertext} papers<extra>%{fullData.name}</extra>",
+                hovertemplate="%{hovertext} papers<extra>%{fullData.name}</extra>",
                 textposition="inside",
                 insidetextanchor="middle",
                 textangle=0,
@@ -107,6 +111,11 @@ def taxonomy(tree: list[TechniqueView]) -> FigureView:
         rows=rows,
         figure=_plain(go.Figure(bars, layout)),
     )
+
+
+def _label(node: TechniqueView, width: float) -> str:
+    """Title and count, broken into lines that fit a rectangle of this width where the figure is as wide as a desk's."""
+    return "<br>".join([*wrap(node.title, max(9, int(LETTERS * width)), break_long_words=False), str(node.count)])
 
 
 def savings(derived: Derived) -> FigureView:

@@ -126,7 +126,7 @@ def test_every_problem_is_told_in_one_run() -> None:
 
 
 def test_the_style_sheet_knows_every_class() -> None:
-    css = (REPOSITORY / "site/assets/pages.css").read_text("utf-8")
+    css = (REPOSITORY / "site/assets/evidence.css").read_text("utf-8")
     rules = "\n".join(line for line in css.splitlines() if ".idea" in line)
     assert {name for name in CLASSES if f".{name}" not in rules} == set()
 

@@ -355,7 +355,7 @@ def test_ticks_lie_inside_in_order_and_are_neither_few_nor_many(low, span):
 
 
 def test_every_colour_is_defined_for_both_schemes_and_readable():
-    css = (ROOT / "site/assets/pages.css").read_text("utf-8")
+    css = (ROOT / "site/assets/evidence.css").read_text("utf-8")
     paper = re.search(r"--paper: light-dark\((#\w+), (#\w+)\)", (ROOT / "site/assets/theme.css").read_text("utf-8"))
     found = dict(re.findall(r"--series-(\d+): light-dark\((#\w+, #\w+)\)", css))
     assert sorted(map(int, found)) == list(range(COLOURS + 1))

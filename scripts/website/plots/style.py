@@ -1,6 +1,6 @@
 """Colour, mark and dash of every technique: the same on every figure, and never colour alone.
 
-Colours are numbered; `site/assets/pages.css` gives each a value for light and dark (--series-N). A module's number
+Colours are numbered; `site/assets/evidence.css` gives each a value for light and dark (--series-N). A module's number
 follows from its name, so that a new module moves no more than those it collides with.
 """
 

@@ -23,6 +23,11 @@ const colour = (name) => {
   probe.style.color = `var(--${name})`;
   return getComputedStyle(probe).color;
 };
+// A quiet ground for words: part hue, part paper.
+const tint = (name, share) => {
+  const [hue, paper] = [name, "paper"].map((one) => colour(one).match(/[\d.]+/g).map(Number));
+  return `rgb(${[0, 1, 2].map((at) => Math.round(paper[at] + share * (hue[at] - paper[at]))).join(",")})`;
+};
 const font = (name) => getComputedStyle(document.body).getPropertyValue(`--${name}`);
 
 function axis(given = {}) {
@@ -69,9 +74,13 @@ function styledTrace(trace, width) {
   const { hues } = trace.meta ?? {};
   const paint = hues ? hues.map((n) => colour(`hue-${n}`)) : colour(token(trace.meta));
   const tiles = Array.isArray(trace.base); // bars placed as tiles need a seam
-  const marker = { ...trace.marker, line: { width: tiles ? 1 : 0, color: colour("paper"), ...trace.marker?.line } };
+  const marker = { ...trace.marker, line: { width: tiles ? 2 : 0, color: colour("paper"), ...trace.marker?.line } };
   if (trace.type === "pie") return { ...trace, marker: { ...marker, colors: hues ? paint : undefined } };
   marker.color = paint;
+  if (tiles && !hues) {
+    marker.color = tint(token(trace.meta), 0.2);
+    return { insidetextfont: { color: colour("ink") }, ...trace, marker };
+  }
   if (trace.type === "bar") return { insidetextfont: { color: colour("paper") }, ...trace, marker };
   const narrow = width < NARROW;
   if (Array.isArray(marker.size) && narrow) marker.size = marker.size.map((size) => (size * width) / NARROW);
