@@ -3,6 +3,7 @@
 The intervals are those of this project's own `reference_impls.measurement`, on the samples as recorded.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
@@ -51,11 +52,17 @@ class CaseView:
     rows: list[RowView]
     unavailable: list[tuple[str, str]]
 
+    @property
+    def anchor(self) -> str:
+        """Its place on the page of its run."""
+        return "case-" + re.sub(r"[^a-z0-9]+", "-", self.id.lower()).strip("-")
+
 
 @dataclass(frozen=True)
 class RunView:
     """A recorded run of a family's cases."""
 
+    suite: str
     machine: str
     facts: str
     when: str
@@ -66,6 +73,11 @@ class RunView:
     cases: list[CaseView]
     stale: str | None = None
     """What changed in the code since, in words; None where nothing did."""
+
+    @property
+    def href(self) -> str:
+        """The page with all its tables, from the site's root."""
+        return f"records/{self.machine}-{self.suite.replace('_', '-')}/"
 
 
 def run_views(runs: dict[str, Run], suite: str, kept: Kept | None = None) -> list[RunView]:
@@ -83,6 +95,7 @@ def _run(file: str, run: Run, kept: Set[tuple[str, str]] | None) -> RunView:
         if kept is None or (one.case, one.implementation) in kept:
             by_case.setdefault(one.case, []).append(one)
     return RunView(
+        suite=run.suite,
         machine=run.machine.name,
         facts=machine_facts(run),
         when=run.started.date().isoformat(),

@@ -146,6 +146,12 @@ class Families:
             topmost=None if is_topmost else (self.pages[top].technique.title, technique_href(top)),
         )
 
+    def records(self) -> list[RunView]:
+        """Every recorded run with all its cases."""
+        kept = {file: {(p.one.case, p.one.implementation) for p in found} for file, found in self.points.items()}
+        suites = sorted({run.suite for run in self.runs.values()})
+        return [self._dated(one) for suite in suites for one in run_views(self.runs, suite, kept)]
+
     def _dated(self, view: RunView) -> RunView:
         return replace(view, stale=stale(self.settings.root, self.runs[view.file]))
 

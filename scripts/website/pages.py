@@ -31,6 +31,8 @@ from scripts.website.views import TechniqueView, Views, report_url, venue_href
 from scripts.website.who_pays import STUDY
 
 SHELL_MARKS = frozenset({"title", "head", "body"})
+LISTED = 100
+"""Papers that the page of a branch lists besides its own; narrower pages and the explorer have all."""
 ROOT = "../../"
 """The way from a stamped page back to the site's root: all of them lie two folders deep, as the shell does."""
 
@@ -157,6 +159,17 @@ class Pages:
             context |= {"previous": None, "next": None}
             yield venue_href(venue), venue, f"{VENUES[venue].name}, newest first.", context
 
+    def records(self, shell: Shell) -> Iterator[tuple[str, str]]:
+        """A page for every recorded run, with all its tables."""
+        for run in self.families.records():
+            title = f"{run.suite.replace('_', ' ').capitalize()} on {run.machine}"
+            lead = f"Everything recorded by one run of {run.when}: {len(run.cases)} cases with medians and intervals."
+            context = {"title": title, "lead": lead, "run": run, "repo_url": self.settings.repo_url}
+            body = self.render("record.html", root=ROOT, **context)
+            head = page_head(self.settings, run.href, title, lead)
+            page = shell.fill({"title": title_tag(title), "head": head, "body": body})
+            yield run.href, page.replace(' aria-current="true"', "")  # the shell is one of the papers' pages
+
     def _by_year(self) -> list[tuple[int, list[Entry]]]:
         groups: dict[int, list[Entry]] = defaultdict(list)
         for entry in self.derived.newest:
@@ -181,7 +194,7 @@ class Pages:
         """What fills the marks of a technique's page."""
         root = "../" * (slug.count("/") + 2)
         view = self.views.technique(slug)
-        papers = self.views.rows_of(self.derived.below[slug])
+        papers = self.views.rows_of(self._listed(slug))
         context: dict[str, Any] = {"e": self.families.view(slug), "repo_url": self.settings.repo_url, "papers": papers}
         known = self.explorer.implemented_keys, self.explorer.tested_keys
         context["timeline"] = timeline(slug, self.derived.below[slug], *known)
@@ -190,6 +203,13 @@ class Pages:
             "before": self.render("technique_before.html", root=root, t=view),
             "after": self.render("technique_after.html", root=root, t=view, **context),
         }
+
+    def _listed(self, slug: str) -> list[Entry]:
+        """The papers that a technique's page lists: its own, and the newest below it while there is room."""
+        below, own = self.derived.below[slug], {entry.key for entry in self.derived.own[slug]}
+        room = max(0, LISTED - len(own))
+        newest = {entry.key for entry in [entry for entry in below if entry.key not in own][:room]}
+        return [entry for entry in below if entry.key in own | newest]
 
     def home_marks(self, figures: list[FigureView], newest: list[Entry]) -> dict[str, str]:
         """What fills the marks of the home page."""

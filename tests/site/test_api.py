@@ -92,12 +92,28 @@ def test_the_bibliography_parses_back_whole(site: Site) -> None:
     assert [entry.key for entry in library.entries if "title" not in entry or "year" not in entry] == []
 
 
+def listed(site: Site, page: str) -> list[str]:
+    """Keys in the tables of papers of a page, in their order."""
+    tables = re.findall(r'<table class="papers".*?</table>', site.html(page), re.DOTALL)
+    return re.findall(r'papers/([^/"]+)/"', "".join(tables))
+
+
+def bibliography(site: Site, page: str) -> list[str]:
+    return re.findall(r"^@\w+\{([^,]+),", (site.public / page / "papers.bib").read_text("utf-8"), re.MULTILINE)
+
+
 def test_partial_bibliographies_hold_what_their_page_lists(site: Site) -> None:
-    for page in ("years/2022", "venues/iclr", "techniques/algorithms/model-compression/quantization"):
-        keys = re.findall(r"^@\w+\{([^,]+),", (site.public / page / "papers.bib").read_text("utf-8"), re.MULTILINE)
-        table = re.search(r'<table class="papers".*?</table>', site.html(page), re.DOTALL)
-        assert table
-        assert keys == re.findall(r'papers/([^/"]+)/"', table[0]) != []
+    compression = "techniques/algorithms/model-compression"
+    for page in ("years/2022", "venues/iclr", f"{compression}/quantization/weight-only"):
+        assert bibliography(site, page) == listed(site, page) != []
+
+
+def test_the_page_of_a_branch_lists_the_newest_and_says_where_the_others_are(site: Site) -> None:
+    page = "techniques/algorithms"
+    shown, everything = listed(site, page), bibliography(site, page)
+    assert shown == everything[: len(shown)]
+    assert 100 <= len(shown) < len(everything)
+    assert f"{len(everything) - len(shown)} older ones stand on the pages" in site.html(page)
 
 
 def test_the_feed_is_atom(site: Site) -> None:
