@@ -12,7 +12,8 @@ Checked against: logits of the model before it was written, for every format and
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ def load(path: Path | str, config: Config | None = None, device: str = "cpu") ->
     state, notes = read(path, config.format)
     if device != "cpu":
         state = {name: tensor.to(device) for name, tensor in state.items()}
-    with torch.device("meta"):
+    with _no_initial_values(), torch.device("meta"):
         model = Decoder(Shape(**json.loads(notes["config"])))
     for prefix, layer in _packed(state, notes["variant"], TYPES["bfloat16"]):
         model.set_submodule(prefix, _expanded(layer) if config.expand else layer)
@@ -104,6 +105,20 @@ def load(path: Path | str, config: Config | None = None, device: str = "cpu") ->
         raise ValueError(f"{path}: missing tensors {left[:5]}, unknown tensors {unknown[:5]}")
     model.tie()
     return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def _no_initial_values() -> Iterator[None]:
+    """Layers made in the block draw no weights: on the meta device that imports hundreds of modules, and for nothing."""
+    kinds: tuple[Any, ...] = (nn.Linear, nn.Embedding)
+    before = [kind.reset_parameters for kind in kinds]
+    try:
+        for kind in kinds:
+            kind.reset_parameters = lambda _self: None
+        yield
+    finally:
+        for kind, method in zip(kinds, before, strict=True):
+            kind.reset_parameters = method
 
 
 def _packed(state: Mapping[str, Tensor], variant: str, dtype: torch.dtype) -> list[tuple[str, nn.Module]]:
@@ -134,7 +149,8 @@ def _expanded(layer: nn.Module) -> nn.Linear:
     record: Any = layer
     is_grid = isinstance(layer, packed.PackedLinear)
     weight = decode_weight(packed.unpack(record.packed)) if is_grid else packed_records.dequantize_record(record.packed)
-    plain = nn.Linear(1, 1, bias=False, device="meta")
+    with _no_initial_values():
+        plain = nn.Linear(1, 1, bias=False, device="meta")
     plain.out_features, plain.in_features = weight.shape
     plain.weight = nn.Parameter(weight.to(TYPES["bfloat16"]), requires_grad=False)
     return plain

@@ -31,8 +31,9 @@ from reference_impls.serverless.fork_server import ForkServer
 from reference_impls.serverless.runner import Function, Life, StartFailedError, one_life
 
 HANDLER = "reference_impls.serverless.handlers:"
-TRIALS = 6
-PROMPT, NEW = 32, 4
+TRIALS = {"tiny-target": 6, "smollm2-135m": 4}
+"""Lives of each way; those of the larger model take seconds each."""
+PROMPT, NEW = 32, 2
 PREFIX = 256
 MEMORY_MB = 8192
 """Address space, not the size of the function: files are mapped into it whole."""
@@ -119,7 +120,8 @@ def function_of(model: str, way: Way, **options: Any) -> Function:
     """What is deployed."""
     path, _ = built(model, way.variant, way.format, way.source)
     how = {"variant": way.variant, "format": way.format, "expand": way.expand, **options}
-    return Function(HANDLER + way.handler, path, how, Config(memory_mb=MEMORY_MB, timeout_s=120, format=way.format))
+    handler = "GeneratePacked" if way.variant in artifact.CODES else way.handler
+    return Function(HANDLER + handler, path, how, Config(memory_mb=MEMORY_MB, timeout_s=120, format=way.format))
 
 
 def _live(function: Function, event: dict[str, Any], forked: bool) -> Life | StartFailedError:
@@ -223,7 +225,7 @@ def _case(model: str, name: str, metric: str, title: str, read: Callable[[Life],
             for one, way in ways.items()
         ),
         timed=False,
-        trials=TRIALS,
+        trials=TRIALS[model],
         lossy=is_whole,
         no_limit="" if limited else "a part of the whole, whose limit stands with the latency",
         devices=("cpu",),
@@ -319,7 +321,7 @@ def _prefix_case(model: str) -> Case:
             Implementation(name, role, "kernel", partial(prepare, name), module=module) for name, role, module in ways
         ),
         timed=False,
-        trials=TRIALS,
+        trials=TRIALS[model],
         no_limit="the bytes of the weights, which both load, stand with the cold start",
         devices=("cpu",),
     )

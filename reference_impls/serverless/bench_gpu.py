@@ -71,7 +71,7 @@ def trial(number: int) -> dict[str, Life]:
     functions = {CONTEXT: Function(_handler("bench_handlers:DeviceContext"), None, {"device": "cuda"}, config, False)}
     for variant in VARIANTS:
         options: dict[str, Any] = {"device": "cuda", "variant": variant}
-        functions[variant] = Function(_handler("handlers:Generate"), built(variant)[0], options, config, False)
+        functions[variant] = Function(_handler("handlers:GeneratePacked"), built(variant)[0], options, config, False)
     event = {"tokens": [*range(1, 33)], "new_tokens": 4}
     order = np.random.default_rng(number).permutation(list(functions))
     return {name: one_life(functions[name], event) for name in order.tolist()}

@@ -77,6 +77,15 @@ class Generate:
         return tokens, new
 
 
+class GeneratePacked(Generate):
+    """The same for weights in codes: the modules that read them are imported with the rest, and not while loading."""
+
+    def imports(self) -> None:
+        """And what reads packed codes."""
+        super().imports()
+        import_module("reference_impls.quantization.packed_records")
+
+
 class EagerGenerate(Generate):
     """The same, after importing everything that it might ever use."""
 

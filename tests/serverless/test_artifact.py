@@ -71,6 +71,12 @@ def test_mapped_weights_share_the_files_pages_and_leave_it_alone(files):
     assert path.read_bytes() == before
 
 
+def test_loading_leaves_torchs_layers_as_they_were(files):
+    before = torch.nn.Linear.reset_parameters, torch.nn.Embedding.reset_parameters
+    artifact.load(files["float32", "safetensors"][0])
+    assert (torch.nn.Linear.reset_parameters, torch.nn.Embedding.reset_parameters) == before
+
+
 def test_a_file_with_other_tensors_is_refused(model, tmp_path):
     from reference_impls.models import safetensors_file
 

@@ -21,7 +21,7 @@ def test_header_has_every_field(name):
     assert not missing, f"{name}: its header lacks {missing}"
 
 
-@pytest.mark.parametrize("name", ["Generate", "EagerGenerate"])
+@pytest.mark.parametrize("name", ["Generate", "GeneratePacked", "EagerGenerate"])
 def test_handlers_keep_the_face(name):
     handler = load_handler(f"reference_impls.serverless.handlers:{name}")
     handler.imports()
