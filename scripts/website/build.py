@@ -26,7 +26,7 @@ from scripts.website.figures import FigureView
 from scripts.website.ledger import LEDGER_HREF, ledger_csv
 from scripts.website.output import Output
 from scripts.website.overview_figures import catalogue_figures
-from scripts.website.pages import SHELL_MARKS, Pages, link_papers
+from scripts.website.pages import ROOT, SHELL_MARKS, Pages, link_papers
 from scripts.website.planner import planner_files
 from scripts.website.redirects import redirect_files
 from scripts.website.render import render
@@ -95,7 +95,9 @@ def _build(root: Path, search: bool, say: Callable[[str], None]) -> Report:
         rendered = render(root, config)
     output = Output(root / "build" / "public")
     with step("stamp the papers"):
-        shell = Shell.cut((rendered / SHELL_FILE).read_text("utf-8"), SHELL_MARKS, SHELL_FILE)
+        # Pages of years, venues and runs are as deep as those of papers, but elsewhere: "../" is not always papers/.
+        html = (rendered / SHELL_FILE).read_text("utf-8").replace('href="../"', f'href="{ROOT}papers/"')
+        shell = Shell.cut(html, SHELL_MARKS, SHELL_FILE)
         report.pages["from records"] = _write_pages(output, pages.papers(shell))
     with step("stamp lists and techniques"):
         report.pages["from records"] += _write_pages(output, pages.lists(shell))

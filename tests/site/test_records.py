@@ -23,6 +23,13 @@ def test_every_run_has_a_page_with_every_case(site: Site) -> None:
         assert 'aria-current="true"' not in html
 
 
+def test_the_header_leads_to_the_papers_from_everywhere(site: Site) -> None:
+    for page in ("records/" + path.parent.name + "-" + path.stem.replace("_", "-") for path in RESULTS):
+        assert re.search(r'<a href="\.\./\.\./papers/">Papers</a>', site.html(page))
+    for page in ("years/2024", "venues/iclr", "papers/gptq"):
+        assert re.search(r'<a href="\.\./\.\./papers/" aria-current="true">Papers</a>', site.html(page))
+
+
 def test_a_technique_leads_to_its_cases(site: Site) -> None:
     found = re.findall(r'href="(?:\.\./)+(records/[^"#]+)#([^"]+)"', site.html(PRUNING))
     assert found
