@@ -109,7 +109,7 @@ def load(path: Path | str, config: Config | None = None, device: str = "cpu") ->
 
 @contextmanager
 def _no_initial_values() -> Iterator[None]:
-    """Layers made in the block draw no weights: on the meta device that imports hundreds of modules, and for nothing."""
+    """Layers made in the block draw no weights: on the meta device that imports hundreds of modules for nothing."""
     kinds: tuple[Any, ...] = (nn.Linear, nn.Embedding)
     before = [kind.reset_parameters for kind in kinds]
     try:
