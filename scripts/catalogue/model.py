@@ -320,7 +320,7 @@ class Measurement(Record):
     quality: Quality | None
     energy_j: float | None = None
     throttled: bool
-    note: Line | None = None
+    note: Prose | None = Field(default=None, description="what to know of it; a sweep lists here what it found")
 
 
 class Unavailable(Record):
