@@ -160,7 +160,7 @@ def _factor(value: int | float | str) -> str:
     if isinstance(value, str):
         return value.partition("/")[2]
     digits = max(3, len(f"{value:.6g}".lstrip("0.").replace(".", "")))
-    return _figure(value) if value >= 1 else f"{1 / value:.{digits}g}"
+    return _figure(value) if value >= 1 else f"{float(f'{1 / value:.{digits}g}'):.6g}"  # 1000, not 1e+03
 
 
 def _figure(value: int | float | str) -> str:

@@ -312,7 +312,10 @@ def test_an_outcome_says_what_changed_since():
     assert verdict.outcomes[0].stale == "older than family"
 
 
-@pytest.mark.parametrize(("value", "words"), [(0.835, "1.2× lower"), ("1/5.1", "5.1× lower"), (0.1234, "8.104× lower")])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.835, "1.2× lower"), ("1/5.1", "5.1× lower"), (0.1234, "8.104× lower"), (0.001, "1000× lower")],
+)
 def test_factors_have_no_more_digits_than_the_source(value, words):
     assert claim_value(claim(value)) == words
 
