@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 
+from scripts.catalogue.addresses import PUBLISHED, REDIRECTS
 from scripts.catalogue.dump import dump
 from scripts.catalogue.files import write_atomically
 from scripts.catalogue.load import Catalogue, load_catalogue
@@ -45,6 +46,8 @@ def _copy_site(real: Path, folder: Path, keys: list[str]) -> None:
     """Everything but the entries; what prose says of real papers is said of generated ones."""
     for name in COPIED:
         _copy(real / name, folder / name)
+    for name in (PUBLISHED, REDIRECTS):  # this site has published nothing yet
+        (folder / name).unlink(missing_ok=True)
     others = cycle(keys)
     for page in sorted([*folder.glob("techniques/**/*.md"), *folder.glob("site/pages/**/*.md")]):
         text = _PAPER_LINK.sub(lambda _: f"(paper:{next(others)})", page.read_text("utf-8"))

@@ -11,7 +11,7 @@ import reference_impls.serving as family
 from reference_impls.serving import HEADER_FIELDS, Job, Scheduler, State, policies
 
 MODULES = sorted(one.name for one in iter_modules(family.__path__))
-HELPERS = {"kv_movement", "metrics", "queues"}
+HELPERS = {"kv_movement", "metrics", "queues", "sweeps"}
 TECHNIQUES = [name for name in MODULES if name not in HELPERS and not name.startswith("bench")]
 FACE = [name for name in dir(Scheduler) if not name.startswith("_")]
 

@@ -103,7 +103,7 @@ def copy_checkout(target: Path) -> Path:
 def small_checkout(target: Path, files: Mapping[str, str] | None = None) -> Path:
     """The techniques, the theme, the entries that the techniques link to, and the files given; no history."""
     for name in ("techniques", "site"):
-        shutil.copytree(ROOT / name, target / name)
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("addresses.txt", "redirects.yaml"))
     shutil.copy(ROOT / "mkdocs.yml", target)
     (target / "node_modules").symlink_to(ROOT / "node_modules")
     linked = {key for page in target.glob("techniques/**/*.md") for key in PAPER_LINK.findall(page.read_text("utf-8"))}
