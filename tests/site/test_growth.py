@@ -39,12 +39,12 @@ def test_four_times_the_entries_take_no_more_than_four_times(built, measure, mos
 
 
 def test_the_page_of_an_entry_has_the_same_size_whatever_else_there_is(built):
-    """Among entries with all their related papers in both sites; only those papers' titles differ."""
+    """Among entries with as many related papers in both sites; only those papers' titles differ."""
     few, many = built[FEW][0], built[MANY][0]
     compared = 0
     for page in few.glob("papers/*/index.html"):
         texts = [page.read_text("utf-8"), (many / page.relative_to(few)).read_text("utf-8")]
-        if all(text.count('<li class="dot ') == 6 for text in texts):
+        if len({text.count('<li class="dot ') for text in texts}) == 1:
             assert abs(len(texts[0].encode()) - len(texts[1].encode())) < 1_000, page
             compared += 1
     assert compared > FEW / 2
