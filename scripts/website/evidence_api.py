@@ -57,7 +57,7 @@ def _item(comparison: Comparison, point: Point, index: Index) -> dict[str, Any]:
         "baseline": point.baseline.implementation,
         "factor": _short(point.factor.value) if point.factor else None,
         "factor_interval": interval,
-        "no_difference_seen": interval is not None and interval[0] <= 1 <= interval[1],
+        "no_difference_seen": point.is_tied,
         "limit": {"value": _short(one.limit.value), "formula": one.limit.formula} if one.limit else None,
         "limit_share": None if point.share is None else _short(point.share),
         "quality": {"metric": one.quality.metric, "value": _short(one.quality.value)} if one.quality else None,
