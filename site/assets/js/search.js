@@ -79,6 +79,17 @@ const named = (page, query) => {
   return 4 * exact + 2 * title.startsWith(query) - page.url.includes("/techniques/"); // a technique may just mention it
 };
 
+// Pagefind shortens a word that it does not know until some word of a page fits, down to a letter in a formula. A page
+// none of whose marked words begins as a wanted one does was not asked for.
+const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
+const meant = (query) => {
+  const starts = plain(query).map((word) => word.slice(0, 3));
+  return (page) => {
+    const marked = [...page.excerpt.matchAll(/<mark>([^<]*)<\/mark>/g)].flatMap((mark) => plain(mark[1]));
+    return !marked.length || marked.some((word) => starts.some((start) => word.startsWith(start)));
+  };
+};
+
 async function find(engine, query) {
   const id = query.match(ARXIV)?.[1];
   if (id) {
@@ -94,11 +105,12 @@ async function find(engine, query) {
   const all = new Map(rest.flat().map((hit) => [hit.id, hit])); // phrase hits first, each page once
   const first = await Promise.all(techniques.slice(0, 4).map((hit) => hit.data()));
   const titled = first.filter((page) => wanted.split(/\s+/).every((word) => page.meta.title.toLowerCase().includes(word)));
-  const pages = await Promise.all([...all.values()].slice(0, FIRST + 2).map((hit) => hit.data()));
+  const loaded = await Promise.all([...all.values()].slice(0, FIRST + 2).map((hit) => hit.data()));
+  const pages = loaded.filter(meant(query));
   titled.sort((a, b) => named(b, wanted) - named(a, wanted));
   const seen = new Set(titled.map((page) => page.url));
   const others = pages.filter((page) => !seen.has(page.url)).sort((a, b) => named(b, wanted) - named(a, wanted));
-  return { pages: [...titled.slice(0, 2), ...others].slice(0, FIRST), total: all.size };
+  return { pages: [...titled.slice(0, 2), ...others].slice(0, FIRST), total: all.size - loaded.length + pages.length };
 }
 
 let asked = 0;
