@@ -27,20 +27,25 @@ from reference_impls.models.decoder import Decoder, rotation
 from reference_impls.quantization.fused import FusedAttention, fuse
 
 _LAYERS: "WeakValueDictionary[int, nn.Module]" = WeakValueDictionary()
-_OPERATION = "frugalfm::linear_by_number"
-torch.library.define(_OPERATION, "(Tensor inputs, Tensor numbers, int which, int out) -> Tensor")
 
 
-@torch.library.impl(_OPERATION, "CompositeExplicitAutograd")
 def _linear_by_number(inputs: Tensor, numbers: Tensor, which: int, out: int) -> Tensor:  # noqa: ARG001 for the compiler
     """The layer that is registered under numbers[which]. inputs: (batch, in); numbers: (layers,) -> (batch, out)"""
     found: Tensor = _LAYERS[int(numbers[which])](inputs)
     return found
 
 
-@torch.library.register_fake(_OPERATION)  # type: ignore[untyped-decorator, unused-ignore]
 def _shape_of(inputs: Tensor, numbers: Tensor, which: int, out: int) -> Tensor:  # noqa: ARG001 only the shape
     return inputs.new_empty(inputs.shape[0], out)
+
+
+@cache
+def _define_operation() -> None:
+    """Tell torch of the operation; with the first layer, since to define one takes an import of torch's compiler."""
+    name = "frugalfm::linear_by_number"
+    torch.library.define(name, "(Tensor inputs, Tensor numbers, int which, int out) -> Tensor")
+    torch.library.impl(name, "CompositeExplicitAutograd", _linear_by_number)
+    torch.library.register_fake(name, _shape_of)
 
 
 def register(*layers: nn.Module) -> Tensor:
@@ -48,6 +53,7 @@ def register(*layers: nn.Module) -> Tensor:
 
     -> (layers,)
     """
+    _define_operation()
     for layer in layers:
         _LAYERS[id(layer)] = layer
     return torch.tensor([id(layer) for layer in layers])
