@@ -67,15 +67,16 @@ def round_with_feedback(
     weight: (out, in), changed in place; factor: U (in, in);
     round_column(weight, column) -> (out,), the rounded values of that column of the weight as it is by then
     """
-    width = weight.shape[1]
-    for start in range(0, width, block):
-        stop = min(start + block, width)
-        errors = torch.zeros_like(weight[:, start:stop])
+    columns = weight.T.contiguous()  # (in, out): what is read and changed together lies together
+    for start in range(0, len(columns), block):
+        stop = min(start + block, len(columns))
+        errors = torch.zeros_like(columns[start:stop])
         for column in range(start, stop):
-            error = (weight[:, column] - round_column(weight, column)) / factor[column, column]
-            weight[:, column:stop] -= error[:, None] * factor[column, column:stop]  # the column itself: now rounded
-            errors[:, column - start] = error
-        weight[:, stop:] -= errors @ factor[start:stop, stop:]
+            error = (columns[column] - round_column(columns.T, column)) / factor[column, column]
+            columns[column:stop].addr_(factor[column, column:stop], error, alpha=-1)  # the column itself: now rounded
+            errors[column - start] = error
+        columns[stop:].addmm_(factor[start:stop, stop:].T, errors, alpha=-1)
+    weight.copy_(columns.T)
 
 
 def quantize(weight: Tensor, config: Config, stats: LayerStats | None = None) -> GridWeight:
@@ -93,7 +94,7 @@ def quantize(weight: Tensor, config: Config, stats: LayerStats | None = None) ->
 
     scale, zero_point = choose_scale(grouped, config)
     scale, zero_point = scale.clone(), zero_point.clone()
-    codes = torch.empty(weight.shape, dtype=torch.uint8, device=weight.device)  # (out, in), in the order of rounding
+    codes = torch.empty(weight.T.shape, dtype=torch.uint8, device=weight.device)  # (in, out), in the order of rounding
 
     def round_column(current: Tensor, column: int) -> Tensor:
         at = int(group_of[column])
@@ -103,17 +104,17 @@ def quantize(weight: Tensor, config: Config, stats: LayerStats | None = None) ->
             scale[:, at : at + 1], zero_point[:, at : at + 1] = chosen
         grid = scale[:, at : at + 1], zero_point[:, at : at + 1]  # (out, 1, 1) each
         code = round_to_codes(current[:, None, column, None], *grid, config)
-        codes[:, column] = code.flatten()
+        codes[column] = code.flatten()
         return decode(code, *grid).flatten()
 
     work = weight.detach().to(hessian.dtype)[:, order]  # (out, in), a copy, columns in the order of rounding
     factor = inverse_factor(hessian[order][:, order], config.dampening)
     round_with_feedback(work, factor, size if groups > 1 else 128, round_column)
     if neighbours:
-        codes, columns = codes[:, order.argsort()], None
+        codes, columns = codes[order.argsort()], None
     else:
         columns = order
-    coded = group(codes, config.group_size)
+    coded = group(codes.T.contiguous(), config.group_size)
     return GridWeight(coded, scale, zero_point, config.bits, config.symmetric, weight.dtype, columns=columns)
 
 

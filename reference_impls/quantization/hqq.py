@@ -49,7 +49,8 @@ class Config(GridConfig):
 def shrink(errors: Tensor, beta: float, p: float) -> Tensor:
     """The part of each error that the norm puts up with; small errors give 0. errors: any shape -> the same"""
     size = errors.abs()
-    return errors.sign() * (size - size.clamp(min=1e-30) ** (p - 1) / beta).clamp(min=0)
+    root = (size.clamp(min=1e-30).log() * (p - 1)).exp()  # size ** (p - 1), which takes twice as long
+    return errors.sign() * (size - root / beta).clamp(min=0)
 
 
 def quantize(weight: Tensor, config: Config, stats: LayerStats | None = None) -> GridWeight:  # noqa: ARG001

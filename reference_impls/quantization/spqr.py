@@ -144,17 +144,19 @@ def quantize(weight: Tensor, config: Config, stats: LayerStats | None = None) ->
         if not config.symmetric:
             zero_codes = round_scales(zero_point, config.scale_bits, config.scale_group)
             zero_point = zero_codes.restore()
-    codes = torch.empty(weight.shape, dtype=torch.uint8, device=weight.device)
+    codes = torch.empty(weight.T.shape, dtype=torch.uint8, device=weight.device)  # (in, out)
 
     def round_column(current: Tensor, column: int) -> Tensor:
         grid = scale[:, column // size, None], zero_point[:, column // size, None]  # (out, 1, 1) each
         code = round_to_codes(current[:, column, None, None], *grid, config)
-        codes[:, column] = code.flatten()
+        codes[column] = code.flatten()
         # an outlier has no error to hand on
         return torch.where(outliers[:, column], current[:, column], decode(code, *grid).flatten())
 
     round_with_feedback(work, factor, size, round_column)
-    grid = GridWeight(group(codes, config.group_size), scale, zero_point, config.bits, config.symmetric, weight.dtype)
+    grid = GridWeight(
+        group(codes.T.contiguous(), config.group_size), scale, zero_point, config.bits, config.symmetric, weight.dtype
+    )
     positions = outliers.flatten().nonzero().flatten()
     kept = work.flatten()[positions].to(weight.dtype)  # as the feedback of the columns before left them
     return SparseAndGrid(grid, positions, kept, config.scale_bits, config.scale_group, scale_codes, zero_codes)
