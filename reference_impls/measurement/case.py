@@ -80,6 +80,8 @@ class Case:
         its own, and one sample.
     no_limit: why no physical limit is given, where none of the implementations has one.
     devices: where it can run.
+    deterministic: its values follow from a model and a text alone, whatever else the machine does: not a measured time
+        or rate. The bench may compute them beside others.
     """
 
     id: str
@@ -93,6 +95,7 @@ class Case:
     no_limit: str = ""
     devices: tuple[str, ...] = ("cpu", "cuda")
     trials: int = 1
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         roles = [one.role for one in self.implementations]
@@ -103,6 +106,8 @@ class Case:
             raise ValueError(f"case {self.id}: implementations must differ in name, got {names}")
         if self.trials < 1 or (self.timed and self.trials > 1):
             raise ValueError(f"case {self.id}: trials must be at least 1, and 1 where timed, got {self.trials}")
+        if self.deterministic and self.timed:
+            raise ValueError(f"case {self.id}: what is timed is not deterministic")
         if not self.no_limit and not any(one.limit for one in self.implementations):
             raise ValueError(f"case {self.id}: give a limit, or say in no_limit why there is none")
         if self.lossy and not any(one.quality for one in self.implementations if one.role == "method"):

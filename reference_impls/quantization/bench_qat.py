@@ -20,7 +20,7 @@ from reference_impls.quantization.bench_quality import (
 from reference_impls.quantization.bench_recipes import grid_recipes
 from reference_impls.quantization.grid import GridConfig
 
-MODEL, STEPS = "tiny-target", 300
+MODEL, STEPS = "tiny-target", 200
 
 
 def qat_cases() -> list[Case]:
@@ -38,6 +38,7 @@ def _case(bits: int) -> Case:
         workload=dict(workload_of(MODEL)) | {"training_tokens": POOL, "training_steps": STEPS, "training_batch": 1},
         implementations=(*(quality_implementation(one) for one in [None, *others]), trained),
         timed=False,
+        deterministic=True,
         no_limit="a property of the model and the text, not of the machine",
         devices=("cpu",),
     )

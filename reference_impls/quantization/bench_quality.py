@@ -75,6 +75,7 @@ def _case(
         workload=dict(workload_of(model)) | ({"trials_over": over} if trials > 1 else {}),
         implementations=tuple(quality_implementation(one, measure) for one in [None, *recipes]),
         timed=False,
+        deterministic=True,
         no_limit="a property of the model and the text, not of the machine",
         devices=("cpu",),
         trials=trials,

@@ -17,7 +17,7 @@ from reference_impls.quantization import (
     spqr,
 )
 
-STACKED = (rtn, hqq, awq, gptq, spqr)
+STACKED = (rtn, hqq, awq, gptq, spqr, llm_int8)
 """Methods that work row by row, so that stacking layers with the same inputs changes nothing but the time; AWQ then
 chooses one scale for them, as its paper does. Others have scales of whole layers."""
 
@@ -66,8 +66,8 @@ def _other_recipes() -> dict[str, list[Recipe]]:
 
 LARGER = {
     8: ("rtn", "gptq"),
-    6: ("rtn", "hqq", "gptq"),
-    5: ("rtn", "hqq", "gptq"),
+    6: ("rtn", "gptq"),
+    5: ("rtn", "gptq"),
     4: ("rtn", "hqq", "awq", "gptq", "spqr"),
     3: ("rtn", "hqq", "awq", "gptq", "spqr"),
     2: ("rtn", "hqq", "awq", "gptq", "spqr"),

@@ -10,6 +10,7 @@ as not installed. $SMOLLM2_GGUF names SmolLM2's file (reference_impls/models/smo
 """
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from scripts.bench.machine import code_facts, machine_facts
 from scripts.bench.record import Journal, RunHead, write_run
 from scripts.bench.runner import Budget, find, run_case, with_limits
 from scripts.bench.verify import verify
+from scripts.bench.workers import Job, compute
 
 ROOT = Path(__file__).resolve().parents[2]
 FRESH_S = 60.0
@@ -95,9 +97,12 @@ def _run_suite(suite: str, cases: list[Case], arguments: argparse.Namespace, bud
     head = RunHead(suite, command.strip(), now(), code_facts(ROOT, suite), machine, ceilings)
     journal = Journal(arguments.root / "build" / "bench" / f"{machine['name']}-{suite}.jsonl", head)
     order = values_first(cases)
-    for number, case in enumerate(order, 1):
+    for case in order:
         if case.id in journal.finished:
             _say(f"{case.id}: finished before, kept")
+    _compute_beside(order, journal, arguments, budget)
+    for number, case in enumerate(order, 1):
+        if case.id in journal.finished:
             continue
         _say(f"[{number}/{len(order)}] {case.id}; {_time_left(order[number - 1 :], budget)}")
         journal.add(case.id, run_case(case, arguments.device, journal.head.ceilings, budget, _say))
@@ -107,6 +112,18 @@ def _run_suite(suite: str, cases: list[Case], arguments: argparse.Namespace, bud
     journal.path.unlink()
     _say(f"wrote {path.relative_to(arguments.root)}")
     return 0
+
+
+def _compute_beside(cases: Sequence[Case], journal: Journal, arguments: argparse.Namespace, budget: Budget) -> None:
+    """Several processes at once for the values that nothing else on the machine can change."""
+    left = [case for case in cases if case.deterministic and case.id not in journal.finished]
+    if arguments.device != "cpu" or arguments.workers < 2 or len(left) < 2:
+        return
+    _say(f"{len(left)} deterministic cases in {arguments.workers} processes")
+    job = Job(all_cases, arguments.device, arguments.threads, journal.head.ceilings, budget)
+    for number, (case, result) in enumerate(compute(left, job, arguments.workers), 1):
+        journal.add(case, result)
+        _say(f"[{number}/{len(left)}] {case}")
 
 
 def _ceilings(device: str, fresh_s: float = 0.0) -> Ceilings:
@@ -138,6 +155,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--verify", action="store_true", help="run recorded cases again and compare; writes nothing")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1, help="of torch; more are unsteady on busy machines")
+    workers = min(os.cpu_count() or 1, 4)
+    parser.add_argument("--workers", type=int, default=workers, help="processes for values that nothing can disturb")
     parser.add_argument("--seconds", type=float, default=Budget.max_seconds, help="at most, for one case")
     parser.add_argument("--ray", metavar="ADDRESS", help='spread the cases over a Ray cluster; "local" starts one here')
     parser.add_argument("--cpus-per-case", type=float, help="with --ray; a node's number gives timed cases all of it")
