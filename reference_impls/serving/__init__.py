@@ -47,13 +47,11 @@ class Job:
     level: int = 0
     charge_s: float = 0.0  # time used in this level
     turn: int = 0  # its place among all that ever entered a queue
-    stamp: int = 0  # moves on whenever the job enters a queue, runs or leaves
-    waiting_since_s: float = 0.0
+    waiting_since_s: float = 0.0  # its arrival or the end of its last iteration; inf once it has left
     place: Place = "nowhere"
     blocks: int = 0
-    last_iteration: int = -1
     first_token_s: float | None = None
-    last_token_s: float = 0.0
+    last_token_s: float = -1.0
     finished_s: float | None = None
     cancelled: bool = False
     preemptions: int = 0
@@ -92,7 +90,9 @@ class Limits:
 class Batch:
     """One iteration: jobs, the tokens that each passes through the model, and what the cost model asks about them.
 
-    kv_tokens: cached tokens that the iteration reads; held: jobs that were chosen and let a prompt go first.
+    kv_tokens: cached tokens that the iteration reads; passes: of the model, where decodes share one and each longer
+    prompt takes its own; pairs: (token, earlier token) that attention looks at within and before the prompts;
+    held: jobs that were chosen and let a prompt go first.
     """
 
     jobs: list[Job] = field(default_factory=list)
@@ -100,6 +100,8 @@ class Batch:
     prefill_tokens: int = 0
     decoders: int = 0
     kv_tokens: int = 0
+    passes: int = 1
+    pairs: int = 0
     held: list[Job] = field(default_factory=list)
 
 

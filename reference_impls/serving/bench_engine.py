@@ -20,6 +20,7 @@ from reference_impls.models import smollm2, tiny
 from reference_impls.models.decoder import Config as ModelConfig
 from reference_impls.models.decoder import Decoder
 from reference_impls.serving import Limits, Request, Scheduler, fastserve, fcfs, mlfq, run_to_completion
+from reference_impls.serving.bench_clock import SteadyClock
 from reference_impls.serving.cost import CostModel, fit, relative_errors
 from reference_impls.serving.engine import Config, Engine
 from reference_impls.serving.kv_swap import Config as SpaceConfig
@@ -54,7 +55,7 @@ class Setup:
     def workload(self) -> dict[str, Any]:
         """As records show it."""
         shown = {"model": self.model, "requests": self.requests, "batch": self.batch, "longest_answer": self.longest}
-        shown["clock"] = "wall" if self.model == "random-1b" else "seconds of the process"
+        shown["clock"] = "wall" if self.model == "random-1b" else "seconds of the process, at its usual pace"
         dtype = "bfloat16" if self.model == "random-1b" else "float32"
         return shown | {"dtype": dtype, "load_percent": 100, "arrivals": "poisson", "device_blocks": self.blocks}
 
@@ -107,18 +108,17 @@ def space_of(setup: Setup, model: Decoder) -> SpaceConfig:
     return SpaceConfig(setup.blocks, host, 16, setup.swap, 8, 0.1, nbytes, 10e9)  # type: ignore[arg-type]
 
 
-def clock_of(device: str) -> Callable[[], float]:
-    """On CPUs the process's own seconds, which others on the machine do not stretch; one thread does all the work."""
-    return time.process_time if device == "cpu" else time.perf_counter
-
-
 def run(
     setup: Setup, make: Callable[[CostModel], Scheduler], seed: int, device: str, rate: float | None, profile: CostModel
 ) -> tuple[Record, Engine]:
     """One trace through the engine; rate None: everything arrives at once."""
     model, requests = model_of(setup.model, device), requests_of(setup, seed)
     config = Config(space_of(setup, model), setup.limits)
-    engine = Engine(model, prompts_of(setup, requests), make(profile), config, clock_of(device), profile)
+    steady = SteadyClock()
+    clock = steady if device == "cpu" else time.perf_counter
+    engine = Engine(model, prompts_of(setup, requests), make(profile), config, clock, profile)
+    if device == "cpu":
+        engine.server.observer = steady.look
     timed = at_rate([*requests], rate) if rate else [Request(one.id, 0.0, one.prompt, one.output) for one in requests]
     return engine.serve(timed), engine
 

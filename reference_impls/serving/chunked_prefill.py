@@ -34,19 +34,32 @@ def compose(ordered: Iterable[Job], limits: Limits, claim: Claim | None = None) 
     """Take jobs in their order until the batch is full or no token is left; pass over whose cache has no room."""
     jobs: list[Job] = []
     shares: list[int] = []
-    room, passed_over = limits.tokens, 0
+    room, most, passed_over, decoders = limits.tokens, limits.batch, 0, 0
     for job in ordered:
-        if room <= 0 or len(jobs) == limits.batch or passed_over > limits.batch:
-            break
-        share = 1 if job.prompt + job.generated - job.cached == 1 else share_of(job, limits, room, not jobs)
+        pending = job.prompt + job.generated - job.cached
+        share = 1 if pending == 1 else share_of(job, limits, room, not jobs)
         if share == 0 or (claim is not None and not claim(job, share)):
             passed_over += 1
+            if passed_over > most:
+                break
             continue
-        room -= share
         jobs.append(job)
         shares.append(share)
-    batch = Batch(jobs, shares)
-    return counted(prompts_first(batch) if limits.mixing == "separate" else batch)
+        if pending == 1 and job.generated:
+            decoders += 1
+        room -= share
+        if room <= 0 or len(jobs) == most:
+            break
+    if limits.mixing == "separate" and 0 < decoders < len(jobs):
+        return prompts_alone(jobs, shares)
+    return counted(Batch(jobs, shares, decoders=decoders))
+
+
+def prompts_alone(jobs: list[Job], shares: list[int]) -> Batch:
+    """The decodes among them are held for one iteration."""
+    rows = [(job, share) for job, share in zip(jobs, shares, strict=True) if not is_decode(job)]
+    held = [job for job in jobs if is_decode(job)]
+    return counted(Batch([job for job, _ in rows], [share for _, share in rows], held=held))
 
 
 def is_decode(job: Job) -> bool:
@@ -54,23 +67,14 @@ def is_decode(job: Job) -> bool:
     return job.generated > 0 and job.pending == 1
 
 
-def prompts_first(batch: Batch) -> Batch:
-    """The prompts alone where there are any; the decodes are held for one iteration."""
-    prompts = [(job, tokens) for job, tokens in zip(batch.jobs, batch.tokens, strict=True) if not is_decode(job)]
-    if not prompts or len(prompts) == len(batch.jobs):
-        return batch
-    held = [job for job in batch.jobs if is_decode(job)]
-    return Batch([job for job, _ in prompts], [tokens for _, tokens in prompts], held=held)
-
-
 def counted(batch: Batch) -> Batch:
-    """Fill in what the cost model asks for."""
-    prefill = decoders = kv_tokens = 0
+    """Fill in what the cost model asks for beside the number of decodes."""
+    batch.kv_tokens = sum([job.cached for job in batch.jobs])
+    if batch.decoders == len(batch.jobs):
+        return batch
+    batch.prefill_tokens = sum(batch.tokens) - batch.decoders
+    batch.passes = sum([tokens > 1 for tokens in batch.tokens]) + (1 in batch.tokens)
     for job, tokens in zip(batch.jobs, batch.tokens, strict=True):
-        kv_tokens += job.cached
-        if tokens == 1 and job.generated and job.prompt + job.generated == job.cached + 1:
-            decoders += 1
-        else:
-            prefill += tokens
-    batch.prefill_tokens, batch.decoders, batch.kv_tokens = prefill, decoders, kv_tokens
+        if not is_decode(job):
+            batch.pairs += tokens * job.cached + tokens * (tokens + 1) // 2
     return batch

@@ -1,13 +1,14 @@
 """What an iteration costs, from what is in it; fitted to iterations that were measured.
 
 Paper: arXiv 2305.05920 (FastServe), section 4.1 (iteration times are profiled beforehand); 2405.05465 (Vidur).
-Idea: an iteration reads the weights once, multiplies every prompt token, and reads every cached token.
-Symbols: t = a + b * prefill_tokens + c * decoders + d * kv_tokens.
-Simplified: attention within a prompt, quadratic in its length, is taken as linear; the coefficients hold for the
-    lengths and batches they were fitted to.
+Idea: a pass of the model reads the weights once, multiplies every prompt token, looks from every prompt token at all
+    before it, and reads every cached token of those that decode.
+Symbols: t = a + b * prefill_tokens + c * decoders + d * kv_tokens + e * pairs + f * (passes - 1).
+Simplified: the coefficients hold for the lengths and batches they were fitted to.
 Differs: FastServe interpolates between profiled prompt lengths; `interpolated` does that.
-Cost: one small least-squares problem.
-Checked against: coefficients that made the data; scipy's nnls; the error on iterations held out.
+Cost: some small least-squares problems.
+Checked against: coefficients that made the data; scipy's nnls; the error on iterations held out; a few odd iterations
+    do not move the fit.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,52 +19,78 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+COEFFICIENTS = 6
+ROUNDS = 20
+"""Of weighing anew in `fit`."""
 
 
 @dataclass(frozen=True)
 class CostModel:
     """Seconds of an iteration; the defaults are those of a large model on a data-centre GPU, assumed, not measured.
 
-    a: fixed; b: a prompt token; c: a decoding member; d: a cached token that is read.
+    a: fixed; b: a prompt token; c: a decoding member; d: a cached token that is read; e: a pair of a prompt's token and
+    one before it; f: another pass of the model, where prompts have passes of their own.
     """
 
     a: float = 0.025
     b: float = 0.00012
     c: float = 0.0004
     d: float = 0.0
+    e: float = 0.0
+    f: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.a, self.b, self.c, self.d) < 0 or self.a + self.b + self.c <= 0:
+        if min(self.a, self.b, self.c, self.d, self.e, self.f) < 0 or self.a + self.b + self.c <= 0:
             raise ValueError(f"costs must be 0 or more, and not all 0, got {self}")
 
-    def seconds(self, prefill_tokens: float, decoders: float, kv_tokens: float) -> float:
+    def seconds(
+        self, prefill_tokens: float, decoders: float, kv_tokens: float, pairs: float = 0, passes: float = 1
+    ) -> float:
         """One iteration."""
-        return self.a + self.b * prefill_tokens + self.c * decoders + self.d * kv_tokens
+        decode = self.c * decoders + self.d * kv_tokens
+        return self.a + self.b * prefill_tokens + decode + self.e * pairs + self.f * (passes - 1)
 
     def prefill_s(self, tokens: int) -> float:
         """An iteration of one job that passes so many tokens."""
-        return self.a + (self.b * tokens if tokens > 1 else self.c)
+        return self.a + (self.b * tokens + self.e * tokens * (tokens + 1) / 2 if tokens > 1 else self.c)
 
 
 @dataclass(frozen=True)
 class Iteration:
-    """One measured iteration."""
+    """One measured iteration; for pairs and passes see `Batch`."""
 
     prefill_tokens: int
     decoders: int
     kv_tokens: int
     seconds: float
+    pairs: int = 0
+    passes: int = 1
+
+
+def features(measured: Sequence[Iteration]) -> Array:
+    """-> (n, 6): what a, b, ... are multiplied by."""
+    return np.array(
+        [(1, one.prefill_tokens, one.decoders, one.kv_tokens, one.pairs, one.passes - 1) for one in measured],
+        float,
+    )
 
 
 def fit(measured: Sequence[Iteration]) -> CostModel:
-    """The non-negative coefficients with the least squared relative error."""
-    if len(measured) < 4:
-        raise ValueError(f"four coefficients need at least four iterations, got {len(measured)}")
-    rows = np.array([(1, one.prefill_tokens, one.decoders, one.kv_tokens) for one in measured], float)
+    """The non-negative coefficients with the least sum of relative errors.
+
+    Least squares, weighed anew by one over each error until the sum of squares is that of the errors themselves: what
+    a few odd iterations took then counts little.
+    """
+    if len(measured) < COEFFICIENTS:
+        raise ValueError(f"{COEFFICIENTS} coefficients need at least as many iterations, got {len(measured)}")
     seconds = np.array([one.seconds for one in measured])
-    weighted = rows / seconds[:, None]  # relative errors, or a few long prompts would decide everything
-    scale = np.maximum(np.abs(weighted).max(0), 1e-300)
-    return CostModel(*(float(x) for x in non_negative(weighted / scale, np.ones(len(rows))) / scale))
+    relative = features(measured) / seconds[:, None]  # or a few long prompts would decide everything
+    scale = np.maximum(np.abs(relative).max(0), 1e-300)
+    rows, weights = relative / scale, np.ones(len(seconds))
+    for _ in range(ROUNDS):
+        found = non_negative(rows * weights[:, None], weights)
+        weights = np.maximum(np.abs(rows @ found - 1), 0.01) ** -0.5
+    return CostModel(*(float(x) for x in found / scale))
 
 
 def non_negative(rows: Array, values: Array) -> Array:
@@ -86,7 +113,7 @@ def non_negative(rows: Array, values: Array) -> Array:
 def relative_errors(model: CostModel, held_out: Sequence[Iteration]) -> Array:
     """|predicted - measured| / measured of each iteration. -> (n,)"""
     found = [
-        abs(model.seconds(one.prefill_tokens, one.decoders, one.kv_tokens) - one.seconds) / one.seconds
+        abs(model.seconds(one.prefill_tokens, one.decoders, one.kv_tokens, one.pairs, one.passes) / one.seconds - 1)
         for one in held_out
     ]
     return np.array(found)

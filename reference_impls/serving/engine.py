@@ -114,7 +114,7 @@ class Engine:
             if token == self.config.stop_token:
                 job.output = job.generated + 1
         seconds = self.clock() - self._began_s
-        self.measured.append(Iteration(batch.prefill_tokens, batch.decoders, batch.kv_tokens, seconds))
+        self.measured.append(_measured(batch, seconds))
         return 1, seconds, seconds
 
     @torch.no_grad()
@@ -164,3 +164,9 @@ class Engine:
         if self.tree is not None and job.finished_s is not None and sequence.place == "device":
             self.tree.keep(self.tokens[job.id][: sequence.length], sequence)
         self.pool.free(sequence)
+
+
+def _measured(batch: Batch, seconds: float) -> Iteration:
+    return Iteration(
+        batch.prefill_tokens, batch.decoders, batch.kv_tokens, seconds, pairs=batch.pairs, passes=batch.passes
+    )

@@ -40,7 +40,7 @@ class Config:
 
 
 class Scheduler:
-    """Levels of queues, and a line of those that wait by how long."""
+    """Levels of queues, and a line of those that wait below the top, by how long."""
 
     preempts = True
 
@@ -48,8 +48,8 @@ class Scheduler:
         self.config = config
         self.queues = LevelQueues()
         self.ageing = AgeingLine()
-        self._quanta: list[float] = []
-        self._before: dict[int, Job] = {}
+        self._quanta: list[float] = []  # of each level that was ever used
+        self._ran_last: list[Job] = []
 
     def entry_level(self, job: Job, state: State) -> int:  # noqa: ARG002 what inherits looks at them
         """Where a new job begins: at the top."""
@@ -65,75 +65,74 @@ class Scheduler:
 
     def enter(self, job: Job, state: State) -> None:
         """Begin to wait."""
-        self.queues.push(job, self.entry_level(job, state))
+        self._push(job, self.entry_level(job, state))
         self._wait(job, job.arrival_s)
 
     def leave(self, job: Job) -> None:
         """Go."""
         self.queues.remove(job)
-        self._before.pop(job.id, None)
-        job.stamp += 1
+        job.waiting_since_s = float("inf")
+        if job in self._ran_last:
+            self._ran_last.remove(job)
 
     def schedule(self, state: State) -> Iterable[Job]:
         """Level by level, each in its order, after those have risen that waited too long."""
         if self.config.ageing_s is not None:
-            self._promote(state, self.config.ageing_s)
+            self._promote(state.now, self.config.ageing_s)
         return self.queues
 
     def ran(self, batch: Batch, seconds: float, state: State) -> None:
         """Charge every member, and move down those that have used up their quantum."""
-        now, quantum = state.now, self.quantum
+        now, quanta, charged = state.now, self._quanta, seconds
         for job, tokens in zip(batch.jobs, batch.tokens, strict=True):
-            job.charge_s += self.charge(job, tokens, batch, seconds, state) if batch.prefill_tokens else seconds
-            if job.charge_s > quantum(job.level):
+            if batch.prefill_tokens:
+                charged = self.charge(job, tokens, batch, seconds, state)
+            job.charge_s += charged
+            job.waiting_since_s = now
+            if job.charge_s > quanta[job.level]:
                 self._move(job, job.level + self.levels_down(job, state))
                 job.demotions += 1
-            job.stamp += 1
-            job.waiting_since_s = now
-        self._note_waits(batch)
-
-    def quantum(self, level: int) -> float:
-        """q_k, looked up."""
-        while len(self._quanta) <= level:
-            self._quanta.append(self.config.quantum(len(self._quanta)))
-        return self._quanta[level]
+        if self.config.ageing_s is not None:
+            self._note_waits(batch, now)
 
     def patience(self, batch: Batch, state: State) -> float:
         """Until the first member has used up its quantum, or the oldest waiting job is to rise."""
-        left = min([self.quantum(job.level) - job.charge_s for job in batch.jobs])
-        if self.config.ageing_s is None:
-            return left
+        quanta = self._quanta
+        left = min([quanta[job.level] - job.charge_s for job in batch.jobs])
         oldest = self.ageing.oldest()
-        since = state.now if oldest is None else oldest.waiting_since_s
-        return min(left, since + self.config.ageing_s - state.now)
+        if oldest is None or self.config.ageing_s is None:
+            return left
+        return min(left, oldest.waiting_since_s + self.config.ageing_s - state.now)
 
     def needed(self, job: Job, state: State) -> tuple[float, ...]:  # noqa: ARG002
         """Whatever lies lowest, and last there, gives way first."""
         return job.level, job.turn
 
-    def _note_waits(self, batch: Batch) -> None:
+    def _note_waits(self, batch: Batch, now: float) -> None:
         """Whoever ran before and did not run now has waited since: they join the line of those that age."""
-        if self.config.ageing_s is not None:
-            members = {job.id: job for job in batch.jobs}
-            for job in self._before.values():
-                if job.id not in members:
-                    self.ageing.push(job)
-            self._before = members
+        for job in self._ran_last:
+            if job.waiting_since_s != now and job.level:
+                self.ageing.push(job)
+        self._ran_last = [*batch.jobs]
 
-    def _wait(self, job: Job, now: float) -> None:
-        job.stamp += 1
-        job.waiting_since_s = now
-        if self.config.ageing_s is not None:
+    def _wait(self, job: Job, since_s: float) -> None:
+        """In the top level there is nowhere to rise to."""
+        job.waiting_since_s = since_s
+        if job.level and self.config.ageing_s is not None:
             self.ageing.push(job)
+
+    def _push(self, job: Job, level: int) -> None:
+        while len(self._quanta) <= level:
+            self._quanta.append(self.config.quantum(len(self._quanta)))
+        self.queues.push(job, level)
 
     def _move(self, job: Job, level: int) -> None:
         self.queues.remove(job)
         job.charge_s = 0.0
-        self.queues.push(job, level)
+        self._push(job, level)
 
-    def _promote(self, state: State, after_s: float) -> None:
-        while (job := self.ageing.oldest()) is not None and state.now - job.waiting_since_s > after_s:
-            if job.level:
-                self._move(job, 0)
-                job.promotions += 1
-            self._wait(job, state.now)
+    def _promote(self, now: float, after_s: float) -> None:
+        while (job := self.ageing.oldest()) is not None and now - job.waiting_since_s > after_s:
+            self._move(job, 0)
+            self._wait(job, now)
+            job.promotions += 1

@@ -3,6 +3,7 @@
 from bisect import bisect_left, insort
 from collections import OrderedDict, deque
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from reference_impls.serving import Batch, Job, State
@@ -45,8 +46,7 @@ class LevelQueues:
         del self.levels[job.level][job.id]
 
     def __iter__(self) -> Iterator[Job]:
-        for level in self.levels:
-            yield from level.values()
+        return chain.from_iterable(level.values() for level in self.levels)
 
     def __len__(self) -> int:
         return sum(map(len, self.levels))
@@ -76,21 +76,21 @@ class OrderedLine:
 
 
 class AgeingLine:
-    """Who has waited longest. Entries whose job has moved since are passed over when they come up."""
+    """Who has waited longest. Entries whose job has run since are passed over when they come up."""
 
     def __init__(self) -> None:
-        self.line: deque[tuple[int, Job]] = deque()
+        self.line: deque[tuple[float, Job]] = deque()
         self.most = 64
 
     def push(self, job: Job) -> None:
-        """The job begins to wait, not before those already in line; its stamp tells this wait from later ones."""
-        self.line.append((job.stamp, job))
+        """The job begins to wait, not before those already in line; the time tells this wait from later ones."""
+        self.line.append((job.waiting_since_s, job))
         if len(self.line) > self.most:  # sweep out stale entries whenever the line has doubled
-            self.line = deque(entry for entry in self.line if entry[0] == entry[1].stamp)
+            self.line = deque(entry for entry in self.line if entry[0] == entry[1].waiting_since_s)
             self.most = 2 * len(self.line) + 64
 
     def oldest(self) -> Job | None:
         """The job that has waited longest."""
-        while self.line and self.line[0][0] != self.line[0][1].stamp:
+        while self.line and self.line[0][0] != self.line[0][1].waiting_since_s:
             self.line.popleft()
         return self.line[0][1] if self.line else None

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from reference_impls.serving import Batch, Job, Limits, Request, Scheduler, State
-from reference_impls.serving.chunked_prefill import compose
+from reference_impls.serving.chunked_prefill import compose, counted
 from reference_impls.serving.kv_swap import Space
 
 Observer = Callable[[float, Batch, int, float], None]
@@ -73,7 +73,9 @@ class Server:
         self.state = State(0.0, executor.prefill_s, limits.batch)
         self.record = Record()
         self.live: dict[int, Job] = {}
-        self._before: list[Job] = []
+        self._last = Batch()
+        self._ended_s = 0.0  # when the last iteration did
+        self._same = False  # whether nobody has come or gone since
 
     def submit(self, job: Job) -> None:
         """A request arrives. Refuses what could never fit."""
@@ -84,6 +86,7 @@ class Server:
                     f"request {job.id} needs {needed} blocks, the device has {self.space.config.device_blocks}"
                 )
         self.live[job.id] = job
+        self._same = False
         self.executor.admit(job)
         self.scheduler.enter(job, self.state)
 
@@ -121,7 +124,7 @@ class Server:
         state, start = self.state, self.state.now
         debt = self._pay()
         ends = self._valid_until(batch, next_arrival_s) - debt
-        most = 1 if batch.prefill_tokens else min(job.output - job.generated for job in batch.jobs)
+        most = 1 if batch.prefill_tokens else min([job.output - job.generated for job in batch.jobs])
         if self.space is not None and most > 1:
             most = self.space.iterations(batch.jobs, most)
         count, first_s, seconds = self.executor.run(batch, most, ends)
@@ -137,6 +140,8 @@ class Server:
     def _choose(self) -> Batch:
         self.record.decisions += 1
         space, scheduler, state = self.space, self.scheduler, self.state
+        if space is None and self._same and not self._last.prefill_tokens and len(self._last.jobs) == len(self.live):
+            return counted(self._last)  # all that are here decode together: their order is of no matter
         ordered = scheduler.schedule(state)
         if space is None:
             return compose(ordered, self.limits)
@@ -180,38 +185,45 @@ class Server:
         return ends
 
     def _advance(self, batch: Batch, count: int, first_end_s: float) -> None:
-        """Count what every member has made, and who had to pause."""
-        record, now = self.record, self.state.now
+        """Count what every member has made, and how long each token has taken."""
+        record, now, before = self.record, self.state.now, self._ended_s
         record.iterations += count
-        number = record.iterations
-        later = (now - first_end_s) / (count - 1) if count > 1 else 0.0
-        made = 0
+        made = steady = 0
         for job, tokens in zip(batch.jobs, batch.tokens, strict=True):
-            job.last_iteration = number
             job.cached += tokens + count - 1
             if job.cached < job.prompt + job.generated:
                 continue  # a piece of a prompt
-            if job.generated == 0:
-                job.first_token_s = first_end_s
-            else:
+            if job.last_token_s == before:
+                steady += 1
+            elif job.generated:
                 record.gaps.append((first_end_s - job.last_token_s, 1))
+            else:
+                job.first_token_s = first_end_s
             made += 1
             job.generated += count
             job.last_token_s = now
-            if self.space is not None:
-                self.space.grow(job)
-        if count > 1 and made:
-            record.gaps.append((later, made * (count - 1)))
+        if steady:
+            record.gaps.append((first_end_s - before, steady))
+        if count > 1:
+            record.gaps.append(((now - first_end_s) / (count - 1), made * (count - 1)))
         record.token_steps += len(batch.jobs) * count
-        held = {job.id for job in batch.held}
-        for job in self._before:
-            if job.last_iteration != number and job.finished_s is None and job.id not in held:
-                job.preemptions += 1
-        self._before = batch.jobs if not batch.held else [*batch.jobs, *batch.held]
+        self._note_pauses(batch)
+        self._last, self._ended_s, self._same = batch, now, True
+        if self.space is not None:
+            for job in batch.jobs:
+                self.space.grow(job)
+
+    def _note_pauses(self, batch: Batch) -> None:
+        """Whoever ran before and neither ran now nor let a prompt go first was preempted."""
+        if batch is self._last:
+            return
+        for job in {*self._last.jobs, *self._last.held}.difference(batch.jobs, batch.held):
+            job.preemptions += job.finished_s is None
 
     def _end(self, job: Job) -> None:
         job.finished_s = self.state.now
         del self.live[job.id]
+        self._same = False
         self.scheduler.leave(job)
         if self.space is not None:
             self.space.release(job)

@@ -5,7 +5,7 @@ Idea: between two events (an arrival, an end, a used-up quantum, a finished copy
     of k iterations of it has a closed form, so they are one step.
 Symbols: n = members, kv = cached tokens read in the first; T_k = k (a + c n + d kv) + d n k (k - 1) / 2.
 Simplified: the scheduler's own time is not charged; copies do not slow iterations down.
-Differs: Vidur predicts each operator; here four coefficients stand for the whole iteration.
+Differs: Vidur predicts each operator; here six coefficients stand for the whole iteration.
 Cost: some microseconds a member and decision, whatever the number of iterations between decisions.
 Checked against: the same run one iteration at a time; hand-worked traces; a real engine on the same trace.
 """
@@ -37,7 +37,7 @@ class Simulated:
 
     def run(self, batch: Batch, most: int, until_s: float) -> tuple[int, float, float]:
         """As many iterations as fit; see `Executor.run`."""
-        first = self.cost.seconds(batch.prefill_tokens, batch.decoders, batch.kv_tokens)
+        first = self.cost.seconds(batch.prefill_tokens, batch.decoders, batch.kv_tokens, batch.pairs, batch.passes)
         if not self.leaps or most == 1 or until_s <= first:
             return 1, first, first
         rise = self.cost.d * len(batch.jobs)
@@ -89,5 +89,6 @@ def capacity(requests: Iterable[Request], cost: CostModel, limits: Limits) -> fl
     output = sum(one.output for one in requests) / len(requests)
     context = sum((one.prompt + one.output / 2) * one.output for one in requests) / sum(one.output for one in requests)
     iteration = cost.seconds(0, limits.batch, context * limits.batch)
-    seconds = cost.b * prompt + output * iteration / limits.batch
+    pairs = sum(one.prompt**2 for one in requests) / (2 * len(requests))
+    seconds = cost.b * prompt + cost.e * pairs + cost.f + output * iteration / limits.batch
     return 1 / seconds if seconds > 0 else inf

@@ -31,6 +31,9 @@ def test_an_iteration_keeps_its_limits(rows, batch, tokens, chunk):
     assert all(1 <= n <= min(job.pending, chunk or 99) for job, n in zip(found.jobs, found.tokens, strict=True))
     assert found.prefill_tokens + found.decoders == sum(found.tokens)
     assert found.kv_tokens == sum(job.cached for job in found.jobs)
+    prompts = [(job, n) for job, n in zip(found.jobs, found.tokens, strict=True) if not is_decode(job)]
+    assert found.pairs == sum(job.cached + place for job, n in prompts for place in range(1, n + 1))
+    assert found.passes == max(1, sum(n > 1 for n in found.tokens) + any(n == 1 for n in found.tokens))
 
 
 @given(rows=ROWS)

@@ -1,29 +1,60 @@
 """The fit finds the coefficients that made the data, agrees with scipy, and its error is what it says."""
 
+from dataclasses import astuple, replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_impls.serving.cost import CostModel, Iteration, fit, interpolated, non_negative, relative_errors
+from reference_impls.serving.cost import (
+    CostModel,
+    Iteration,
+    features,
+    fit,
+    interpolated,
+    non_negative,
+    relative_errors,
+)
 
 
 def measured(model, count, noise=0.0):
     rng = np.random.default_rng(0)
-    rows = np.column_stack([rng.integers(0, 1024, count), rng.integers(0, 9, count), rng.integers(0, 9000, count)])
+    most = (1024, 9, 9000, 500_000)
+    rows = np.column_stack([*(rng.integers(0, high, count) for high in most), rng.integers(1, 5, count)])
     return [
-        Iteration(*map(int, row), model.seconds(*row) * float(np.exp(noise * rng.standard_normal()))) for row in rows
+        Iteration(*map(int, row[:3]), model.seconds(*row) * float(np.exp(noise * rng.standard_normal())), *row[3:])
+        for row in rows
     ]
 
 
 def test_the_fit_finds_what_made_the_data():
-    model = CostModel(0.02, 3e-5, 1e-3, 2e-7)
-    found = fit(measured(model, 40))
-    assert [found.a, found.b, found.c, found.d] == pytest.approx([model.a, model.b, model.c, model.d], rel=1e-6)
+    model = CostModel(0.02, 3e-5, 1e-3, 2e-7, 4e-9, 0.01)
+    assert astuple(fit(measured(model, 40))) == pytest.approx(astuple(model), rel=1e-6)
+
+
+def test_a_few_odd_iterations_do_not_move_the_fit():
+    """Negative control: plain least squares of relative errors, which one iteration in twenty moves a good deal."""
+    model = CostModel(0.02, 3e-5, 1e-3, 2e-7, 4e-9, 0.01)
+    clean = measured(model, 200)
+    data = [one if n % 20 else replace(one, seconds=one.seconds / 4) for n, one in enumerate(clean)]
+    plain = [one for n, one in enumerate(clean) if n % 20]
+    assert relative_errors(fit(data), plain).mean() < 0.01
+    rows = features(data) / np.array([one.seconds for one in data])[:, None]
+    squares = CostModel(*map(float, non_negative(rows, np.ones(len(rows)))))
+    assert relative_errors(squares, plain).mean() > 0.03
+
+
+def test_each_part_of_an_iteration_has_its_coefficient():
+    model = CostModel(1.0, 10.0, 100.0, 1000.0, 1e4, 1e5)
+    assert model.seconds(2, 3, 4, 5, 6) == 1 + 20 + 300 + 4000 + 5e4 + 5e5
+    assert model.seconds(2, 3, 4) == 1 + 20 + 300 + 4000  # one pass
+    assert model.prefill_s(4) == 1 + 40 + 1e4 * 10  # pairs within: 1 + 2 + 3 + 4
+    assert model.prefill_s(1) == 101.0
 
 
 def test_the_error_on_held_out_iterations_is_that_of_the_noise():
-    model = CostModel(0.02, 3e-5, 1e-3, 2e-7)
+    model = CostModel(0.02, 3e-5, 1e-3, 2e-7, 4e-9, 0.01)
     data = measured(model, 200, noise=0.05)
     errors = relative_errors(fit(data[:100]), data[100:])
     assert 0.02 < errors.mean() < 0.06
@@ -48,5 +79,5 @@ def test_interpolation_between_profiled_lengths():
 def test_refusals():
     with pytest.raises(ValueError, match="0 or more"):
         CostModel(a=-1.0)
-    with pytest.raises(ValueError, match="four"):
+    with pytest.raises(ValueError, match="at least as many"):
         fit([Iteration(1, 0, 0, 1.0)])

@@ -180,10 +180,10 @@ def test_the_ageing_line_forgets_what_has_moved():
     line, jobs = AgeingLine(), [Job(n, 0.0, 1, 1) for n in range(3)]
     for job in jobs:
         line.push(job)
-    jobs[0].stamp += 1
+    jobs[0].waiting_since_s += 1.0
     assert line.oldest() is jobs[1]
     for _ in range(1000):
-        jobs[0].stamp += 1
+        jobs[0].waiting_since_s += 1.0
         line.push(jobs[0])
     assert len(line.line) <= 64
     assert line.oldest() is jobs[1]

@@ -1,0 +1,92 @@
+"""What a decision costs must not grow with those that wait, nor a whole simulation faster than n log n."""
+
+import time
+from math import log
+
+import pytest
+
+from reference_impls.serving import Job, Limits, Request, State, policies
+from reference_impls.serving.chunked_prefill import compose
+from reference_impls.serving.queues import AgeingLine
+from reference_impls.serving.serve import Server
+from reference_impls.serving.simulate import Simulated, simulate
+from tests.serving.conftest import EXACT
+
+POLICIES = policies()
+FEW, MANY = 500, 8_000
+
+
+def least_seconds(work, repeats=3):
+    """Of this process: what others do on the machine adds little, and the least of some runs least of all."""
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def made(name, **changes):
+    policy = POLICIES[name]
+    return policy.Scheduler(policy.Config(**changes))
+
+
+def decisions(scheduler, queued):
+    """-> what takes a hundred decisions of 16 among so many that wait for ever."""
+    state, limits = State(0.0, EXACT.prefill_s, 16), Limits(16)
+    for n in range(queued):
+        scheduler.enter(Job(n, 0.0, 8, 1 << 30, cached=8, generated=1), state)
+
+    def work():
+        for _ in range(100):
+            batch = compose(scheduler.schedule(state), limits)
+            state.now += 0.03
+            for job in batch.jobs:
+                job.cached += 1
+                job.generated += 1
+            scheduler.ran(batch, 0.03, state)
+
+    return work
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_decision_does_not_look_at_all_who_wait(name):
+    few, many = (least_seconds(decisions(made(name), queued)) for queued in (FEW, MANY))
+    assert many < 4 * few  # looking at each would be sixteen times as much
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_simulation_grows_no_faster_than_n_log_n(name):
+    def served(count):
+        trace = [Request(n, 0.0, 8, 2 + n % 30) for n in range(count)]
+        return least_seconds(lambda: simulate(trace, made(name), EXACT, Limits(16)), 2)
+
+    bound = MANY / 4 * log(MANY / 4) / (FEW * log(FEW))
+    assert served(MANY // 4) < 2 * bound * served(FEW)  # 4.9 where n log n; 16 where quadratic
+
+
+def test_ageing_work_is_bounded_by_moves():
+    """The line ends at the first who has not waited long enough."""
+    line = AgeingLine()
+    jobs = [Job(n, 0.0, 1, 1, waiting_since_s=float(n)) for n in range(1000)]
+    for job in jobs:
+        line.push(job)
+    looked = []
+    while (job := line.oldest()) is not None and job.waiting_since_s < 10:
+        looked.append(job.id)
+        job.waiting_since_s = 2000.0
+    assert looked == [*range(10)]
+    assert len(line.line) == 990
+
+
+def test_everybody_who_is_here_runs_on_without_a_new_decision():
+    """A batch that holds all live jobs is used again, and counted anew."""
+    server = Server(made("mlfq", quantum_s=1 / 64), Limits(4), Simulated(EXACT, leaps=False))
+    for n in range(3):
+        server.submit(Job(n, 0.0, 4, 100))
+    first, second, third = (server.step() for _ in range(3))
+    assert first.prefill_tokens == 12
+    assert third is second
+    assert third.kv_tokens == sum(job.cached for job in third.jobs) - 3  # before each passed one more
+    server.submit(Job(3, server.state.now, 4, 100))
+    assert {job.id for job in server.step().jobs} == {0, 1, 2, 3}
