@@ -10,18 +10,16 @@ Cost: a pass reads segments * group * bytes_per_token of the offloaded layers ov
 Checked against: the contiguous cache; the bytes counted against the formula; a slowed link, with and without `ahead`.
 """
 
-import tempfile
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from reference_impls.kv_cache.sealed import Codec, MemoryPlace, Parts, PlainCodec, SealedCache
 from reference_impls.kv_cache.shape import CacheShape
+from reference_impls.kv_cache.tiers import DiskPlace, HostPlace
 
 Tier = Literal["device", "host", "disk"]
 
@@ -31,6 +29,7 @@ class Config:
     """host_share, disk_share: of the layers, the rest stays; ahead: fetch the next layer while one computes.
 
     bytes_per_s slows a fetch down to a stated rate, to stand for a slower link; None: as fast as it goes.
+    page_cache: see `tiers.DiskPlace`; False reads the disk itself.
     """
 
     host_share: float = 1.0
@@ -39,6 +38,7 @@ class Config:
     recent_tokens: int = 0
     ahead: bool = True
     bytes_per_s: float | None = None
+    page_cache: bool = True
 
     def __post_init__(self) -> None:
         if min(self.host_share, self.disk_share) < 0 or self.host_share + self.disk_share > 1:
@@ -89,7 +89,8 @@ class TieredPlace:
     def __init__(self, shape: CacheShape, config: Config) -> None:
         self.config, self.device, self.log = config, torch.device(shape.device), Log()
         self.tiers = place_layers(shape.layers, config)
-        self._here, self._host, self._disk = MemoryPlace(), HostPlace(self.device), DiskPlace()
+        self._here, self._host = MemoryPlace(), HostPlace(self.device)
+        self._disk = DiskPlace(self.device, page_cache=config.page_cache)
         self._away = [layer for layer, tier in enumerate(self.tiers) if tier != "device"]
         self._segments = [0] * shape.layers
         self._coming: dict[int, Future[Parts]] = {}
@@ -149,63 +150,6 @@ class TieredPlace:
             due = sum(part.nbytes for part in parts) / self.config.bytes_per_s
             time.sleep(max(0.0, due - (time.perf_counter() - start)))
         return parts
-
-
-class HostPlace(MemoryPlace):
-    """In main memory, pinned where the device is a GPU; each fetch copies."""
-
-    def __init__(self, device: torch.device) -> None:
-        super().__init__()
-        self.device = device
-
-    def put(self, layer: int, parts: Parts) -> None:
-        """As `Place.put`."""
-        super().put(layer, tuple(part.cpu() for part in parts))
-        if self.device.type == "cuda":
-            self.held[layer] = tuple(part.pin_memory() for part in self.held[layer])
-
-    def get(self, layer: int) -> Parts:
-        """As `Place.get`."""
-        return tuple(part.to(self.device, copy=True) for part in self.held[layer])
-
-
-class DiskPlace:
-    """A file for each part of each layer, in a folder that goes with this object."""
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="frugalfm-cache-")
-        self._like: dict[int, Parts] = {}
-        """Of each layer, its parts without segments: their shapes, types and devices."""
-
-    def put(self, layer: int, parts: Parts) -> None:
-        """As `Place.put`."""
-        self._like[layer] = tuple(part[:0] for part in parts)
-        for number, part in enumerate(parts):
-            with self._path(layer, number).open("ab") as file:
-                file.write(part.cpu().contiguous().view(torch.uint8).numpy().tobytes())
-
-    def get(self, layer: int) -> Parts:
-        """As `Place.get`."""
-        return tuple(self._read(layer, number, like) for number, like in enumerate(self._like[layer]))
-
-    def keep(self, layer: int, count: int) -> None:
-        """As `Place.keep`."""
-        for number, like in enumerate(self._like.get(layer, ())):
-            with self._path(layer, number).open("r+b") as file:
-                file.truncate(count * like.new_empty(1, *like.shape[1:]).nbytes)
-
-    @property
-    def nbytes(self) -> int:
-        """As `Place.nbytes`."""
-        return sum(path.stat().st_size for path in Path(self._folder.name).iterdir())
-
-    def _path(self, layer: int, number: int) -> Path:
-        return Path(self._folder.name) / f"{layer}-{number}"
-
-    def _read(self, layer: int, number: int, like: Tensor) -> Tensor:
-        raw = bytearray(self._path(layer, number).read_bytes())
-        found = torch.frombuffer(raw, dtype=torch.uint8) if raw else torch.empty(0, dtype=torch.uint8)
-        return found.view(like.dtype).view(-1, *like.shape[1:]).to(like.device)
 
 
 def new_cache(shape: CacheShape, config: Config = IDENTITY, codec: Codec | None = None) -> SealedCache:

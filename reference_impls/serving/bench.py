@@ -8,8 +8,10 @@ from reference_impls.serving import (
     Job,
     Limits,
     State,
+    bench_capacity,
     bench_engine,
     bench_memory,
+    bench_prefix,
     bench_simulated,
     bench_together,
 )
@@ -29,8 +31,10 @@ def cases() -> list[Case]:
     return [
         *bench_simulated.cases(),
         *bench_memory.cases(),
+        *bench_capacity.cases(),
         *bench_engine.cases(),
         *bench_together.cases(),
+        *bench_prefix.cases(),
         *(_decision_case(queued, batch) for queued, batch in DECISIONS),
         _simulation_case(),
     ]

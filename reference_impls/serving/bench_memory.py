@@ -5,7 +5,15 @@ from functools import cache, partial
 
 from reference_impls.measurement.case import Case, Implementation, Role, Value
 from reference_impls.serving import Limits, Request, fastserve, fcfs
-from reference_impls.serving.bench_simulated import COST, REQUESTS, by_seed, requests_of, value_case, workload_of
+from reference_impls.serving.bench_simulated import (
+    COST,
+    REQUESTS,
+    by_seed,
+    highest,
+    requests_of,
+    value_case,
+    workload_of,
+)
 from reference_impls.serving.cost import CostModel
 from reference_impls.serving.disaggregation import Config as SplitConfig
 from reference_impls.serving.disaggregation import apart, together
@@ -90,21 +98,26 @@ CHUNK_COST = CostModel(COST.a, COST.b, COST.c, 2e-8)
 @cache
 def chunked(name: str, seed: int) -> Values:
     """Conversations with long prompts mixed in, by pieces of so many tokens."""
-    trace = _mixture(seed, 2.0)
-    limits = Limits(16, 2048, mixing="separate")
-    if name != "prompts-apart":
-        chunk = CHUNKS[name]
-        limits = Limits(16, chunk + 16 if chunk else 2048, chunk)
-    record = simulate(trace, fcfs.Scheduler(), CHUNK_COST, limits)
+    record = simulate(_mixture(seed, 2.0), fcfs.Scheduler(), CHUNK_COST, _limits(name))
+    at_once = simulate(_mixture(seed, 2.0, "together"), fcfs.Scheduler(), CHUNK_COST, _limits(name))
     return {
+        "throughput": REQUESTS / at_once.end_s,
         "tbt_tail": SUMMARIES["tbt_p99"](record),
         "ttft": SUMMARIES["ttft"](record),
         "jct": SUMMARIES["jct"](record),
     }
 
 
-def _mixture(seed: int, rate: float) -> list[Request]:
-    return generate(TraceConfig("long-prompts-and-answers", REQUESTS, rate, "poisson", seed))
+def _mixture(seed: int, rate: float, arrivals: str = "poisson") -> list[Request]:
+    return generate(TraceConfig("long-prompts-and-answers", REQUESTS, rate, arrivals, seed))
+
+
+def _limits(name: str) -> Limits:
+    """Pieces of a prompt leave room for sixteen decodes beside them."""
+    if name == "prompts-apart":
+        return Limits(16, 2048, mixing="separate")
+    chunk = CHUNKS[name]
+    return Limits(16, chunk + 16 if chunk else 2048, chunk)
 
 
 def chunk_cases() -> list[Case]:
@@ -122,7 +135,7 @@ def chunk_cases() -> list[Case]:
             f"serving/long-prompts-and-answers/{metric}",
             "Simulated requests with long prompts and long answers",
             metric,
-            work,
+            work | {"rate_per_s": None, "arrivals": "together"} if metric == "throughput" else work,
             [
                 Implementation(
                     name,
@@ -134,24 +147,19 @@ def chunk_cases() -> list[Case]:
                 for name in names
             ],
         )
-        for metric in ("tbt_tail", "ttft", "jct")
+        for metric in ("tbt_tail", "ttft", "jct", "throughput")
     ]
 
 
 @cache
 def chunked_rate(name: str, seed: int) -> float:
     """The highest rate with 99 % of gaps between tokens within 0.1 s and a mean first token within 2 s."""
-    low, high = 0.2, 8.0
-    limits = Limits(16, 2048, mixing="separate")
-    if name != "prompts-apart":
-        chunk = CHUNKS[name]
-        limits = Limits(16, chunk + 16 if chunk else 2048, chunk)
-    while high - low > 0.04 * high:
-        middle = (low * high) ** 0.5
-        record = simulate(_mixture(seed, middle), fcfs.Scheduler(), CHUNK_COST, limits)
-        met = SUMMARIES["tbt_p99"](record) <= 0.1 and SUMMARIES["ttft"](record) <= 2.0
-        low, high = (middle, high) if met else (low, middle)
-    return low
+
+    def met(rate: float) -> bool:
+        record = simulate(_mixture(seed, rate), fcfs.Scheduler(), CHUNK_COST, _limits(name))
+        return SUMMARIES["tbt_p99"](record) <= 0.1 and SUMMARIES["ttft"](record) <= 2.0
+
+    return highest(met, 0.2, 8.0)
 
 
 def chunk_rate_case() -> Case:
@@ -187,20 +195,19 @@ TARGETS_S = {"loose": (0.4, 0.04), "tight": (0.4, 0.033)}
 @cache
 def split(name: str, targets: str, seed: int) -> Values:
     """As many devices in both arms; the highest rate with 90 % of requests within both targets."""
-    low, high = 0.05, 8.0
     prefill, decode = SPLITS[name.removeprefix("together-")]
-    while high - low > 0.04 * high:
-        middle = (low * high) ** 0.5
-        trace = _mixture(seed, middle * (prefill + decode))
+
+    def met(rate: float) -> bool:
+        trace = _mixture(seed, rate * (prefill + decode))
         if name.startswith("together"):
             record = together(trace, CHUNK_COST, Limits(16), prefill + decode)
         else:
             record = apart(trace, CHUNK_COST, SplitConfig(prefill, decode, BLOCK_BYTES / 16, LINK))
         found = latencies(record)
         first_s, later_s = TARGETS_S[targets]
-        met = ((found.ttft <= first_s) & ~(found.tpot > later_s)).mean() >= 0.9
-        low, high = (middle, high) if met else (low, middle)
-    return {"throughput_at_slo": low}
+        return bool(((found.ttft <= first_s) & ~(found.tpot > later_s)).mean() >= 0.9)
+
+    return {"throughput_at_slo": highest(met, 0.05, 8.0)}
 
 
 def split_cases() -> list[Case]:

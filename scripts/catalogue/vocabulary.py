@@ -83,6 +83,7 @@ METRICS: dict[str, Metric] = {
     "coefficient_of_variation": Metric("coefficient of variation of repeated runs", "%", "lower"),
     "cold_start_latency": Metric("cold-start latency", "s", "lower"),
     "cold_start_rate": Metric("invocations that start cold", "%", "lower"),
+    "concurrent_requests": Metric("requests that run at once", "requests", "higher"),
     "decode_throughput": Metric("decode throughput", "tokens/s", "higher"),
     "demographic_gap": Metric("gap in detection between groups", "percentage points", "lower"),
     "detections": Metric("labelled people detected", "people", "higher"),

@@ -1,0 +1,134 @@
+"""Where offloaded segments lie: in the host's memory, or in files; each fetch copies into one of two kept buffers.
+
+Fresh memory for every fetch would have its pages mapped anew, which takes about as long as the copy itself.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from torch import Tensor
+
+from reference_impls.kv_cache.sealed import MemoryPlace, Parts
+
+
+class Buffers:
+    """Two sets of tensors, taken in turn: what was fetched last stays as it is while the next is fetched."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._sets: list[dict[int, Tensor]] = [{}, {}]
+        self._turn = 0
+
+    def take(self, parts: Parts) -> Parts:
+        """Of the shapes and types of these; they hold anything. The set before last is used again."""
+        self._turn ^= 1
+        return tuple(self._one(number, part) for number, part in enumerate(parts))
+
+    def _one(self, number: int, like: Tensor) -> Tensor:
+        held = self._sets[self._turn].get(number)
+        if held is None or held.shape[1:] != like.shape[1:] or held.dtype != like.dtype or len(held) < len(like):
+            held = self._sets[self._turn][number] = torch.empty_like(like, device=self.device)
+        return held[: len(like)]
+
+
+class HostPlace(MemoryPlace):
+    """In main memory, pinned where the device is a GPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self.device, self.buffers = device, Buffers(device)
+
+    def put(self, layer: int, parts: Parts) -> None:
+        """As `Place.put`."""
+        super().put(layer, tuple(part.cpu() for part in parts))
+        if self.device.type == "cuda":
+            self.held[layer] = tuple(part.pin_memory() for part in self.held[layer])
+
+    def get(self, layer: int) -> Parts:
+        """As `Place.get`; the second fetch from now writes over it."""
+        parts = self.held[layer]
+        return tuple(target.copy_(part) for target, part in zip(self.buffers.take(parts), parts, strict=True))
+
+
+class DiskPlace:
+    """A file for each part of each layer, in a folder that goes with this object.
+
+    page_cache: whether the system may keep what it has read in memory; else its pages are dropped before each fetch,
+    so that the disk is read. Systems without posix_fadvise keep them.
+    """
+
+    def __init__(self, device: torch.device, *, page_cache: bool = True) -> None:
+        self.device, self.page_cache = device, page_cache
+        self._folder = tempfile.TemporaryDirectory(prefix="frugalfm-cache-")
+        self._buffers = Buffers(torch.device("cpu"))
+        self._like: dict[int, Parts] = {}
+        """Of each layer, its parts without segments: their shapes and types."""
+
+    def put(self, layer: int, parts: Parts) -> None:
+        """As `Place.put`."""
+        self._like[layer] = tuple(part[:0].cpu() for part in parts)
+        for number, part in enumerate(parts):
+            with self._path(layer, number).open("ab") as file:
+                file.write(_raw(part.cpu().contiguous()))
+                if not self.page_cache:
+                    file.flush()
+                    os.fsync(file.fileno())  # a page that is not written yet cannot be dropped
+
+    def get(self, layer: int) -> Parts:
+        """As `Place.get`; the second fetch from now writes over it."""
+        wanted = tuple(
+            like.new_empty(1).expand(self._segments(layer, number, like), *like.shape[1:])
+            for number, like in enumerate(self._like[layer])
+        )
+        targets = self._buffers.take(wanted)
+        for number, target in enumerate(targets):
+            with self._path(layer, number).open("rb", buffering=0) as file:
+                if not self.page_cache:
+                    drop_pages(file)
+                fill(target, file)
+        return tuple(target.to(self.device) for target in targets)
+
+    def keep(self, layer: int, count: int) -> None:
+        """As `Place.keep`."""
+        for number, like in enumerate(self._like.get(layer, ())):
+            with self._path(layer, number).open("r+b") as file:
+                file.truncate(count * _segment_bytes(like))
+
+    @property
+    def nbytes(self) -> int:
+        """As `Place.nbytes`."""
+        return sum(path.stat().st_size for path in Path(self._folder.name).iterdir())
+
+    def _path(self, layer: int, number: int) -> Path:
+        return Path(self._folder.name) / f"{layer}-{number}"
+
+    def _segments(self, layer: int, number: int, like: Tensor) -> int:
+        return self._path(layer, number).stat().st_size // _segment_bytes(like)
+
+
+def fill(target: Tensor, file: BinaryIO) -> None:
+    """Read as many bytes as the tensor has into it, without a copy between."""
+    room = memoryview(_raw(target))
+    while room.nbytes:
+        got = file.readinto(room)  # type: ignore[attr-defined]
+        if not got:
+            raise EOFError(f"{file.name}: {room.nbytes} bytes are missing at its end")
+        room = room[got:]
+
+
+def drop_pages(file: BinaryIO) -> None:
+    """Let the system forget what it keeps of a file in memory."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _raw(tensor: Tensor) -> memoryview:
+    """A contiguous tensor's own bytes."""
+    return memoryview(tensor.flatten().view(torch.uint8).numpy())
+
+
+def _segment_bytes(like: Tensor) -> int:
+    return like.element_size() * like.shape[1:].numel()
