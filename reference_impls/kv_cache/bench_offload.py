@@ -1,6 +1,7 @@
 """Bytes moved against the formula, throughput against a stated link, the share of waiting, and FlexGen's block order.
 
-Links are slowed down to stated rates, so that what is measured is the schedule and not this machine's memory.
+Links are slowed down to stated rates, so that what is measured is the schedule and not this machine's memory; one of
+them is this machine's disk, read past the page cache.
 """
 
 import time
@@ -22,7 +23,8 @@ from reference_impls.pruning.bench_models import Way, load_model, tokens_of, val
 
 MODEL = "tiny-target"
 BATCH, TOKENS, GROUP = 8, 512, 32
-LINKS = {"2-gb-per-s": 2e9, "400-mb-per-s": 4e8}
+LINKS: dict[str, float | None] = {"2-gb-per-s": 2e9, "400-mb-per-s": 4e8, "disk": None}
+"""Bytes a second; None: as they are. The name `free` is a link to the host without a bound."""
 PASSES = 8
 BLOCK_BATCHES, BLOCK_BATCH, WEIGHTS_RATE = 4, 4, 4e8
 """Of the block schedule: batches of a block, sequences of a batch, bytes a second of the weights' link."""
@@ -32,8 +34,8 @@ def cases() -> list[Case]:
     """Values, then times."""
     return [
         _bytes_case(),
-        *(_stall_case(link, rate) for link, rate in LINKS.items()),
-        *(_speed_case(link, rate) for link, rate in LINKS.items()),
+        *map(_stall_case, LINKS),
+        *map(_speed_case, LINKS),
         _block_case(),
     ]
 
@@ -43,19 +45,22 @@ def shape() -> CacheShape:
     return shape_of(load_model(MODEL), BATCH, TOKENS + 64)
 
 
-def caches(rate: float | None) -> dict[str, Callable[[], Cache]]:
+def caches(link: str) -> dict[str, Callable[[], Cache]]:
     """Every way to keep the sequences, by name."""
     return {
         "resident": lambda: load_model(MODEL).new_cache(BATCH, TOKENS + 64),
-        "ahead": lambda: offload.new_cache(shape(), _away(rate)),
-        "not-ahead": lambda: offload.new_cache(shape(), _away(rate, ahead=False)),
-        "half-ahead": lambda: offload.new_cache(shape(), _away(rate, host_share=0.5)),
-        "ahead-4-bit": lambda: compose(shape(), ("kivi", kivi.Config(4, GROUP, GROUP)), ("offload", _away(rate))),
+        "ahead": lambda: offload.new_cache(shape(), _away(link)),
+        "not-ahead": lambda: offload.new_cache(shape(), _away(link, ahead=False)),
+        "half-ahead": lambda: offload.new_cache(shape(), _away(link, share=0.5)),
+        "ahead-4-bit": lambda: compose(shape(), ("kivi", kivi.Config(4, GROUP, GROUP)), ("offload", _away(link))),
     }
 
 
-def _away(rate: float | None, **changes: Any) -> offload.Config:
-    return offload.Config(group_size=GROUP, bytes_per_s=rate, **changes)
+def _away(link: str, share: float = 1.0, *, ahead: bool = True) -> offload.Config:
+    """So many of the layers behind a link."""
+    if link == "disk":
+        return offload.Config(0.0, share, group_size=GROUP, ahead=ahead, page_cache=False)
+    return offload.Config(share, group_size=GROUP, ahead=ahead, bytes_per_s=LINKS.get(link))
 
 
 def _work(**more: Any) -> dict[str, Any]:
@@ -81,8 +86,8 @@ def filled(cache_of: Callable[[], Cache]) -> tuple[Any, Tensor]:
 def _bytes(name: str, formula: bool, _model: str, _seed: int) -> float:
     """Bytes that one pass fetches: as counted, or as the formula says."""
     if formula:
-        return float(offload.bytes_per_pass(shape(), _away(None), TOKENS // GROUP))
-    own, newest = filled(caches(None)[name])
+        return float(offload.bytes_per_pass(shape(), _away("free"), TOKENS // GROUP))
+    own, newest = filled(caches("free")[name])
     before = own.place.log.bytes_in
     with torch.inference_mode():
         load_model(MODEL)(newest, own)
@@ -101,8 +106,8 @@ def _bytes_case() -> Case:
     return value_case(f"kv_cache/offload/{MODEL}/bytes_moved", title, "bytes_moved", ways, _work(), why=why)
 
 
-def _stall(rate: float, name: str, _model: str, _seed: int) -> float:
-    own, newest = _ready(rate, name)
+def _stall(link: str, name: str, _model: str, _seed: int) -> float:
+    own, newest = _ready(link, name)
     log = own.place.log
     with torch.inference_mode():
         load_model(MODEL)(newest, own)
@@ -116,48 +121,48 @@ def _stall(rate: float, name: str, _model: str, _seed: int) -> float:
 
 
 @cache
-def _ready(rate: float, name: str) -> tuple[Any, Tensor]:
+def _ready(link: str, name: str) -> tuple[Any, Tensor]:
     """Kept, so that the cases of one link fill their caches once."""
-    return filled(caches(rate)[name])
+    return filled(caches(link)[name])
 
 
-def _stall_case(link: str, rate: float) -> Case:
+def _stall_case(link: str) -> Case:
     ways = [
-        Way("not-ahead", partial(_stall, rate, "not-ahead"), "offload", role="baseline", effect="kernel"),
-        Way("ahead", partial(_stall, rate, "ahead"), "offload", effect="kernel"),
-        Way("half-ahead", partial(_stall, rate, "half-ahead"), "offload", effect="kernel"),
-        Way("ahead-4-bit", partial(_stall, rate, "ahead-4-bit"), "compose", effect="kernel"),
+        Way("not-ahead", partial(_stall, link, "not-ahead"), "offload", role="baseline", effect="kernel"),
+        Way("ahead", partial(_stall, link, "ahead"), "offload", effect="kernel"),
+        Way("half-ahead", partial(_stall, link, "half-ahead"), "offload", effect="kernel"),
+        Way("ahead-4-bit", partial(_stall, link, "ahead-4-bit"), "compose", effect="kernel"),
     ]
     return value_case(
         f"kv_cache/offload/{link}/stall_share",
-        f"Share of a decode pass spent waiting for the cache over a link of {link.replace('-', ' ')}",
+        f"Share of a decode pass spent waiting for the cache over {_called(link)}",
         "stall_share",
         ways,
-        _work(bytes_per_s=rate, passes=PASSES),
+        _work(bytes_per_s=LINKS[link], passes=PASSES),
         trials=5,
         why="at least the first layer's load, which has nothing to hide behind",
     )
 
 
-def _speed_case(link: str, rate: float) -> Case:
+def _speed_case(link: str) -> Case:
     modules = {"resident": None, "ahead-4-bit": "compose"}
     return Case(
         id=f"kv_cache/offload/{link}/decode_throughput",
-        title=f"Decoding with the cache behind a link of {link.replace('-', ' ')}",
+        title=f"Decoding with the cache behind {_called(link)}",
         metric="decode_throughput",
-        workload=_work(bytes_per_s=rate),
+        workload=_work(bytes_per_s=LINKS[link]),
         implementations=tuple(
             Implementation(
                 name,
                 "baseline" if name == "resident" else "method",
                 "kernel",
-                partial(_decode, rate, name),
-                limit=None if name == "resident" else partial(_link_limit, rate, name),
+                partial(_decode, link, name),
+                limit=None if name == "resident" else partial(_link_limit, link, name),
                 quality=partial(_quality, name),
                 module=modules.get(name, "offload"),
-                note="" if name == "resident" else f"the link is slowed down to {rate:.0e} bytes a second",
+                note="" if name == "resident" else _pace(link),
             )
-            for name in caches(None)
+            for name in caches(link)
         ),
         amount=float(BATCH),
         timed=True,
@@ -165,8 +170,8 @@ def _speed_case(link: str, rate: float) -> Case:
     )
 
 
-def _decode(rate: float, name: str, work: Workload, device: str) -> Step:  # noqa: ARG001 a CPU's case
-    own, newest = _ready(rate, name)
+def _decode(link: str, name: str, work: Workload, device: str) -> Step:  # noqa: ARG001 a CPU's case
+    own, newest = _ready(link, name)
 
     def step() -> None:
         load_model(MODEL)(newest, own)
@@ -175,10 +180,22 @@ def _decode(rate: float, name: str, work: Workload, device: str) -> Step:  # noq
     return step
 
 
-def _link_limit(rate: float, name: str, work: Workload, ceilings: Ceilings) -> Limit:  # noqa: ARG001
-    own, _ = _ready(rate, name)
-    moved = own.place.nbytes_away
-    return Limit(rate * BATCH / moved, f"stated link rate / {moved / 1e6:.2f} MB a pass, for {BATCH} sequences")
+def _link_limit(link: str, name: str, work: Workload, ceilings: Ceilings) -> Limit | None:  # noqa: ARG001
+    own, _ = _ready(link, name)
+    moved, rate = own.place.nbytes_away, LINKS[link] or ceilings.disk_read_bytes_per_s
+    if rate is None:
+        return None
+    whose = "stated link rate" if LINKS[link] else "disk read bandwidth"
+    return Limit(rate * BATCH / moved, f"{whose} / {moved / 1e6:.2f} MB a pass, for {BATCH} sequences")
+
+
+def _called(link: str) -> str:
+    return "this machine's disk" if link == "disk" else f"a link of {link.replace('-', ' ')}"
+
+
+def _pace(link: str) -> str:
+    rate = LINKS[link]
+    return f"the link is slowed down to {rate:.0e} bytes a second" if rate else "files are read past the page cache"
 
 
 def _quality(name: str, work: Workload, device: str) -> Quality:  # noqa: ARG001 of the values alone

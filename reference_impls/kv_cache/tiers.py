@@ -1,17 +1,20 @@
 """Where offloaded segments lie: in the host's memory, or in files; each fetch copies into one of two kept buffers.
 
-Fresh memory for every fetch would have its pages mapped anew, which takes about as long as the copy itself.
+Fresh memory for every fetch may have to be mapped anew, page by page.
 """
 
 import os
 import tempfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 from reference_impls.kv_cache.sealed import MemoryPlace, Parts
+
+PIECE = 1 << 20
+"""Bytes of one read: so many are still in a core's cache when they are copied out of the system's."""
 
 
 class Buffers:
@@ -63,7 +66,7 @@ class DiskPlace:
     def __init__(self, device: torch.device, *, page_cache: bool = True) -> None:
         self.device, self.page_cache = device, page_cache
         self._folder = tempfile.TemporaryDirectory(prefix="frugalfm-cache-")
-        self._buffers = Buffers(torch.device("cpu"))
+        self.buffers = Buffers(torch.device("cpu"))
         self._like: dict[int, Parts] = {}
         """Of each layer, its parts without segments: their shapes and types."""
 
@@ -83,7 +86,7 @@ class DiskPlace:
             like.new_empty(1).expand(self._segments(layer, number, like), *like.shape[1:])
             for number, like in enumerate(self._like[layer])
         )
-        targets = self._buffers.take(wanted)
+        targets = self.buffers.take(wanted)
         for number, target in enumerate(targets):
             with self._path(layer, number).open("rb", buffering=0) as file:
                 if not self.page_cache:
@@ -111,9 +114,9 @@ class DiskPlace:
 
 def fill(target: Tensor, file: BinaryIO) -> None:
     """Read as many bytes as the tensor has into it, without a copy between."""
-    room = memoryview(_raw(target))
+    room = _raw(target)
     while room.nbytes:
-        got = file.readinto(room)  # type: ignore[attr-defined]
+        got = file.readinto(room[:PIECE])  # type: ignore[attr-defined]
         if not got:
             raise EOFError(f"{file.name}: {room.nbytes} bytes are missing at its end")
         room = room[got:]
@@ -127,7 +130,8 @@ def drop_pages(file: BinaryIO) -> None:
 
 def _raw(tensor: Tensor) -> memoryview:
     """A contiguous tensor's own bytes."""
-    return memoryview(tensor.flatten().view(torch.uint8).numpy())
+    numbers: Any = tensor.flatten().view(torch.uint8).numpy()
+    return memoryview(numbers)
 
 
 def _segment_bytes(like: Tensor) -> int:
