@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check -q
 
-.PHONY: site serve check test test-slow lint speed bench archive clean
+.PHONY: site serve check test test-slow lint speed wheel bench archive clean
 
 ## Build the site into public/
 site: $(VENV)/.site node_modules/.installed
@@ -37,6 +37,10 @@ lint: $(VENV)/.dev
 ## The site's speed against plain mkdocs-material
 speed: $(VENV)/.dev node_modules/.installed
 	$(RUN) -m scripts site-speed
+
+## Build the wheel and try it in fresh environments: TORCH="here", "lowest newest" or versions; gigabytes but for "here"
+wheel: $(VENV)/.dev
+	$(RUN) -m scripts wheel $(addprefix --torch ,$(or $(TORCH),here))
 
 ## Run the benchmarks and record them in results/
 bench: $(VENV)/.dev

@@ -17,6 +17,7 @@ from scripts.catalogue.yaml_text import YamlError, decode, read
 PUBLISHED = "site/addresses.txt"
 REDIRECTS = "site/redirects.yaml"
 _ADDRESS = re.compile(rf"(papers|techniques|years|venues)/({SLUG}/)+|({SLUG}/)+")
+_LINK = "is a symbolic link", "put the file itself here"  # one could show what lies outside the checkout
 _HEAD = "# Addresses that are gone, each with the one that took its place. `python -m scripts merge` writes here.\n"
 
 
@@ -66,6 +67,9 @@ def add_redirect(root: Path, old: str, new: str) -> None:
 def check_addresses(catalogue: Catalogue) -> Iterator[Problem]:
     """Published addresses that would be gone, and redirects that lead nowhere."""
     root = catalogue.root
+    if (root / PUBLISHED).is_symlink():
+        yield Problem(PUBLISHED, 1, 1, "", *_LINK)
+        return
     try:
         steps = _read(root)
     except YamlError as error:
@@ -90,6 +94,8 @@ def check_addresses(catalogue: Catalogue) -> Iterator[Problem]:
 
 def _read(root: Path) -> dict[str, str]:
     path = root / REDIRECTS
+    if path.is_symlink():
+        raise YamlError(*_LINK, 1, 1)
     found = read(decode(path.read_bytes(), limit=None)).data if path.exists() else None
     if found is None:
         return {}

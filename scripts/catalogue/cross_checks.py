@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, combinations
 from posixpath import basename, dirname, join, normpath
 
-from scripts.catalogue.drawing import Image, images, without_images
+from scripts.catalogue.drawing import Image, images, without_code, without_images
 from scripts.catalogue.load import Catalogue, Entry, Page
 from scripts.catalogue.model import Claim, Run, Trial
 from scripts.catalogue.planner_tables import check_tables
@@ -22,7 +22,8 @@ SIMILAR = 0.8
 WORDS = (80, 200)
 """How many words a technique page has until its implementation brings a longer text."""
 
-_LINK = re.compile(r"\]\(\s*<?([^)\s>]*)|^ {0,3}\[[^\]\n]+\]:\s*<?([^\s>]+)", re.MULTILINE)
+# Targets as `](target` and `[name]: target`; the latter counts inside quotes, lists and notes too.
+_LINK = re.compile(r"\]\(\s*<?\s*([^)\s>]*)|^[ \t>*+:\d.)!?-]*\[[^\[\]]+\]:\s*<?\s*([^\s>]+)", re.MULTILINE)
 _KEY = re.compile(rf"(?=.{{2,60}}$){SLUG}")
 _SLUG = re.compile(rf"{SLUG}(/{SLUG})*")
 
@@ -205,8 +206,8 @@ def _check_page(page: Page, catalogue: Catalogue) -> Iterator[Problem]:
         )
     yield from _check_neighbours(page, catalogue)
     yield from _check_links(page, catalogue)
-    for index, line in enumerate(page.body.split("\n")):
-        if markup := re.search(r"<[A-Za-z/!?]|\{[^}]*=", _outside_code(line)):
+    for index, line in enumerate(without_code(page.body.split("\n"))):
+        if markup := re.search(r"<[A-Za-z/!?]|\{[^}]*=", line):
             what = "holds HTML" if markup.group()[0] == "<" else "holds an attribute list"
             hint = "write Markdown; a `<` or `{` as a sign goes in backquotes, closed on the same line"
             yield Problem(page.file, page.body_line + index, markup.start() + 1, "", what, hint)
@@ -236,13 +237,6 @@ def _of(page: Page, name: str, slug: str) -> list[str]:
     return [page.slug] if slug in getattr(page.technique, name) else []
 
 
-def _outside_code(line: str) -> str:
-    """The line with its `code` blanked, where what is code is beyond doubt; else all of it."""
-    if "``" in line or "\\`" in line or line.count("`") % 2:
-        return line
-    return re.sub(r"`[^`]*`", lambda code: " " * len(code.group()), line)
-
-
 def _check_drawings(catalogue: Catalogue) -> Iterator[Problem]:
     """Each image of a page is a drawing that lies beside it, and each drawing is shown once."""
     shown: set[str] = set()
@@ -255,9 +249,20 @@ def _check_drawings(catalogue: Catalogue) -> Iterator[Problem]:
             if found:
                 yield Problem(page.file, page.body_line + image.line, image.start + 1, "", *found)
             shown.add(file)
+        yield from _check_hidden_images(page)
     for file in sorted(set(catalogue.drawings) - shown):
         hint = f"write ![caption]({basename(file)}) on a line of a page in {dirname(file)}/, or delete the file"
         yield Problem(file, 1, 1, "", "is shown on no page", hint)
+
+
+def _check_hidden_images(page: Page) -> Iterator[Problem]:
+    """Images inside what looks like code, or over several lines: the page might show them all the same."""
+    for index, line in enumerate(without_images(page.body).split("\n")):
+        if (at := line.find("![")) >= 0:
+            hint = "write ![caption](name.svg) on a line of its own, and `!` and `[` apart elsewhere"
+            yield Problem(
+                page.file, page.body_line + index, at + 1, "", "holds an image that is no line of its own", hint
+            )
 
 
 def _image_problem(image: Image, file: str, catalogue: Catalogue) -> tuple[str, str] | None:

@@ -5,7 +5,7 @@ style, script, link, entity or address, so that it may stand inside a page and t
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from xml.parsers import expat
@@ -159,14 +159,28 @@ def without_images(body: str) -> str:
 def _prose_lines(body: str) -> Iterator[tuple[int, str, str]]:
     """Lines outside fences: (index, line, the same with its code blanked)."""
     fence = ""
-    for index, line in enumerate(body.split("\n")):
+    lines = body.split("\n")
+    for index, (line, blanked) in enumerate(zip(lines, without_code(lines), strict=True)):
         opened = _FENCE.match(line)
         if fence:
             fence = "" if opened and opened[1].startswith(fence) and line.strip() == opened[1] else fence
         elif opened:
             fence = opened[1]
         else:
-            yield index, line, re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", lambda code: "`" * len(code.group()), line)
+            yield index, line, blanked
+
+
+def without_code(lines: Iterable[str]) -> Iterator[str]:
+    """Every line with its `code` blanked where it is code beyond doubt.
+
+    A span may begin on one line and end on a later one, and then what looks like code between two backquotes is not:
+    from a line that leaves a backquote open, doubles or escapes one, nothing of its paragraph is blanked.
+    """
+    doubtful = False
+    for line in lines:
+        unclear = "``" in line or "\\`" in line or line.count("`") % 2 == 1
+        doubtful = (doubtful and bool(line.strip())) or unclear
+        yield line if doubtful else re.sub(r"`[^`]*`", lambda code: "`" * len(code.group()), line)
 
 
 def read_drawing(file: str, content: bytes) -> tuple[Drawing | None, list[Problem]]:

@@ -82,7 +82,8 @@ def load_catalogue(root: Path, *, use_cache: bool = True) -> Catalogue:
         page = reader.read_page(file)
         if page and reader.is_free(page.slug, file, catalogue.pages.get(page.slug)):
             catalogue.pages[page.slug] = page
-    vouched = reader.read_yaml(VOUCHED, Vouched) if (root / VOUCHED).exists() else None
+    is_there = (root / VOUCHED).exists() and not (root / VOUCHED).is_symlink()  # a link is reported with the results
+    vouched = reader.read_yaml(VOUCHED, Vouched) if is_there else None
     for file in reader.files("results", ".json"):
         if run := reader.read_run(file):
             counts = vouched is None or run.machine.name in vouched.machines
@@ -125,6 +126,9 @@ class _Reader:
 
     def files(self, folder: str, *suffixes: str) -> Iterator[str]:
         """The files of one kind; what a contributor would wrongly believe to be read is reported."""
+        if (self.root / folder).is_symlink():
+            self._complain(folder, "is a symbolic link", "put the folder itself here")
+            return
         if not (self.root / folder).is_dir():
             return
         for name, item in _walk(self.root / folder, folder):

@@ -21,13 +21,13 @@ class Problem:
         where = f"{self.file}:{self.line}:{self.column}"
         what = f"{self.field}: {self.message}" if self.field else self.message
         mark = "" if self.severity == "error" else "warning: "
-        return _visible(f"{where}: {mark}{what}" + (f"; {self.hint}" if self.hint else ""))
+        return visible(f"{where}: {mark}{what}" + (f"; {self.hint}" if self.hint else ""))
 
     def as_json(self) -> dict[str, Any]:
         """The same facts for a program."""
         return asdict(self)
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """One printable line: names and values come from strangers, and a terminal or a CI log obeys control characters."""
     return re.sub(r"[^\x20-\x7e]", lambda found: c if (c := found.group()).isprintable() else ascii(c)[1:-1], text)

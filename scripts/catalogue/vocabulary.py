@@ -149,7 +149,7 @@ METRICS: dict[str, Metric] = {
     "tpot": Metric("time per output token", "s", "lower"),
     "trained_parameters": Metric("trained parameters", "parameters", "lower"),
     "training_compute": Metric("training compute", "FLOP", "lower"),
-    "training_state_bytes": Metric("gradients and optimizer state held at once", "B", "lower"),
+    "training_state_bytes": Metric("gradients and optimiser state held at once", "B", "lower"),
     "training_tokens": Metric("training tokens", "tokens", "lower"),
     "ttft": Metric("time to first token", "s", "lower"),
     "unreliable_share": Metric("share of functions with an unreliable result", "%", "lower"),

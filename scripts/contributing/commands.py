@@ -164,3 +164,37 @@ def outside_links(root: Root = HERE) -> None:
     found = links.outside_links(load_catalogue(root))
     with console.status(f"asking {len(found):,} addresses"):
         print(links.report(links.ask_all(found)))  # noqa: T201
+
+
+@app.command()
+def wheel(
+    torch: Annotated[
+        list[str] | None, typer.Option(help='"here" (the default), "lowest", "newest" or a version; repeatable.')
+    ] = None,
+    tests: Annotated[bool, typer.Option(help="Run the families' fast tests against what was installed.")] = True,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write what was seen here.")] = None,
+    root: Root = HERE,
+) -> None:
+    """Build the wheel twice, install it into fresh environments, and try it there away from the checkout."""
+    from scripts.wheel import HERE as INSTALLED
+    from scripts.wheel import WheelError, try_wheel
+
+    trials = []
+    try:
+        with console.status("building") as status:
+            for one in try_wheel(
+                root.resolve(), root.resolve() / "build" / "wheel", torch or [INSTALLED], tests=tests, say=status.update
+            ):
+                trials.append(one)
+                told = f"{one.facts['modules']} modules, import {one.facts['import_s'] * 1000:.0f} ms beyond torch"
+                where = f"torch {one.facts['torch']}, numpy {one.facts['numpy']}, Python {one.facts['python']}"
+                print(f"{where}: {told}" + (f"; {one.tests}" if tests else ""), flush=True)  # noqa: T201
+                for problem in one.problems:
+                    console.print(f"    {problem}", markup=False)
+    except WheelError as error:
+        console.print(f"[red]{error}[/]", markup=True, highlight=False)
+        raise typer.Exit(2) from None
+    if json_file:
+        json_file.write_text(json.dumps([asdict(one) for one in trials], indent=1) + "\n", "utf-8")
+    if any(one.problems for one in trials):
+        raise typer.Exit(1)

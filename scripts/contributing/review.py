@@ -17,7 +17,7 @@ from scripts.catalogue.addresses import addresses, redirects
 from scripts.catalogue.check import check
 from scripts.catalogue.load import Catalogue, load_catalogue
 from scripts.catalogue.model import Claim, Run
-from scripts.catalogue.problems import Problem
+from scripts.catalogue.problems import Problem, visible
 from scripts.catalogue.yaml_text import YamlError
 from scripts.website.verdicts import Verdict, judge
 
@@ -25,17 +25,23 @@ LIMIT = 60_000
 """Characters; a comment may have 65,536."""
 ROWS = 40
 """Lines of one list; how many more there are is said."""
-DATA = ("entries", "techniques", "results")
+DATA = {"entries/": (".yaml",), "techniques/": (".md", ".svg"), "results/": (".json",)}
+"""Folder -> the files in it that are read as data; whatever else lies there is told with the code."""
 SENSITIVE = {
+    ".ci/": "runs on the project's machines",
     ".github/": "runs on the project's machines",
+    ".npmrc": "decides where browser libraries come from",
     ".pre-commit-config.yaml": "runs on contributors' machines",
     "Makefile": "runs on contributors' machines",
+    "mkdocs.yml": "configures the build, which can be made to run code",
     "package": "decides which browser libraries are installed",
     "pyproject.toml": "decides which packages are installed",
+    "reference_impls/": "is imported by users and run by the benchmarks",
     "requirements/": "decides which packages are installed",
     "results/vouched.yaml": "decides whose runs count",
     "scripts/": "builds the site",
     "site/": "is shown to every reader",
+    "tests/": "runs wherever the tests do",
 }
 
 
@@ -80,7 +86,8 @@ def _changed(root: Path, commit: str) -> list[str]:
 
 def _load_at(root: Path, commit: str, folder: Path) -> Catalogue:
     """The catalogue as it was; what the code of today cannot read of it is left out."""
-    present = [name for name in DATA if _git(root, "ls-tree", commit, "--", name)]
+    folders = [name.rstrip("/") for name in DATA]
+    present = [name for name in folders if _git(root, "ls-tree", commit, "--", name)]
     command = ["git", "-C", str(root), "archive", "--format=tar", commit, "--", *present]
     done = subprocess.run(command, capture_output=True, check=True)
     if present:
@@ -89,10 +96,10 @@ def _load_at(root: Path, commit: str, folder: Path) -> Catalogue:
     return load_catalogue(folder, use_cache=False)
 
 
-def _code_span(text: Any) -> str:
+def _code_span(text: Any, limit: int = 160) -> str:
     """Foreign text as inline code on one line of a list or table: it cannot link, mention, or end the span."""
-    plain = " ".join(str(text).split())
-    plain = plain if len(plain) <= 160 else plain[:157] + "…"
+    plain = visible(" ".join(str(text).split()))
+    plain = plain if len(plain) <= limit else plain[: limit - 3] + "…"
     return f"`{plain.replace('`', 'ˋ').replace('|', '¦')}`"
 
 
@@ -106,7 +113,7 @@ def _list(title: str, lines: list[str]) -> str:
 def _problems(problems: list[Problem], changed: list[str]) -> str:
     mine = [found for found in problems if found.file in changed]
     other = len(problems) - len(mine)
-    lines = [f"{'⚠' if found.severity == 'warning' else '✗'} {_code_span(found)}" for found in mine]
+    lines = [f"{'⚠' if found.severity == 'warning' else '✗'} {_code_span(found, 480)}" for found in mine]
     if other:
         lines.append(f"{other} in files that this change does not touch; `python -m scripts check` lists them")
     return _list(f"Problems to mend: {len(mine)}", lines) if lines else "No problems found."
@@ -228,10 +235,14 @@ def _gone(root: Path, before: Catalogue, after: Catalogue) -> str:
 
 
 def _code(changed: list[str]) -> str:
-    lines = []
+    told = []
     for file in changed:
-        if file.startswith(DATA) and file not in SENSITIVE:
-            continue
         why = next((why for start, why in SENSITIVE.items() if file.startswith(start)), "")
-        lines.append(_code_span(file) + (f": {why}" if why else ""))
+        if why or not _is_data(file):
+            told.append((not why, _code_span(file) + (f": {why}" if why else "")))
+    lines = [line for _, line in sorted(told)]  # a long list is cut, so what can do harm comes first
     return _list("Files that are not data: read them line by line", lines)
+
+
+def _is_data(file: str) -> bool:
+    return any(file.startswith(folder) and file.endswith(ends) for folder, ends in DATA.items())

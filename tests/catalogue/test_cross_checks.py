@@ -8,13 +8,13 @@ import pytest
 from scripts.catalogue.cross_checks import (
     SIMILAR,
     _alike,
-    _outside_code,
     _titles,
     _triples,
     cross_check,
     fold_title,
     nearest_slug,
 )
+from scripts.catalogue.drawing import without_code
 from scripts.catalogue.load import Catalogue, Entry, load_catalogue
 from scripts.catalogue.model import Paper
 from tests.builders import CLAIM, PAPER, REPOSITORY, WORK, checkout, complaints, entry, page
@@ -152,17 +152,19 @@ def test_preprint_and_publication_lie_within_a_few_years(published, plausible):
 
 
 @pytest.mark.parametrize(
-    ("line", "outside"),
+    ("text", "outside"),
     [
-        ("a `b` c", "a     c"),
-        ("`a` <b> `c`", "    <b>    "),
+        ("a `b` c", "a ``` c"),
+        ("`a` <b> `c`", "``` <b> ```"),
         ("a ` b", "a ` b"),
         ("a ``b`` c", "a ``b`` c"),
         (r"a \`b\` c", r"a \`b\` c"),
+        ("`a\n` b `\nc`", "`a\n` b `\nc`"),  # two spans over two lines each, and b is outside
+        ("`a\n \n`b` c", "`a\n \n``` c"),
     ],
 )
-def test_only_what_is_code_beyond_doubt_is_left_out(line, outside):
-    assert _outside_code(line) == outside
+def test_only_what_is_code_beyond_doubt_is_left_out(text, outside):
+    assert "\n".join(without_code(text.split("\n"))) == outside
 
 
 @pytest.mark.parametrize(

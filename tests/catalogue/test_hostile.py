@@ -8,6 +8,7 @@ title stands in line 2, the year in 3, the techniques in 4, the level in 5, what
 
 import json
 import os
+import shutil
 from datetime import date
 
 import pytest
@@ -233,6 +234,17 @@ def test_a_linked_folder_is_reported_and_not_followed(tmp_path):
     inside = checkout(tmp_path / "inside", {"entries/schema.json": "{}"})
     (inside / "entries/2024").symlink_to(outside / "entries/2024")
     assert complaints(inside) == ["entries/2024:1:1: is a symbolic link; put the file itself here"]
+
+
+@pytest.mark.parametrize("name", ["entries", "techniques", "results", "site/redirects.yaml", "site/addresses.txt"])
+def test_what_all_is_read_from_may_be_no_link_either(tmp_path, name):
+    outside = checkout(tmp_path / "outside", {"site/redirects.yaml": "root:x:0:0: a\n", "results/x": "", WORK: entry()})
+    (outside / "site/addresses.txt").write_text("papers/secret/\n")
+    inside = checkout(tmp_path / "inside", {"site/x": ""})
+    shutil.rmtree(inside / name, ignore_errors=True)
+    (inside / name).symlink_to(outside / name)
+    what = "folder" if "/" not in name else "file"
+    assert complaints(inside) == [f"{name}:1:1: is a symbolic link; put the {what} itself here"]
 
 
 def test_a_file_that_cannot_be_read_is_a_problem_not_a_crash(tmp_path, monkeypatch):

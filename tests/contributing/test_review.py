@@ -105,6 +105,14 @@ def test_pages_and_code_are_told(root):
     assert "- `NOTES.md`\n" in report
 
 
+def test_what_is_not_read_as_data_is_told_wherever_it_lies(root):
+    for name in ("results/x.py", "results.py", "entries/notes.txt", "techniques/a.js", "conftest.py", "results/a.json"):
+        write(root, name, "x\n")
+    told = review(root, "HEAD").split("### Files that are not data")[1]
+    named = [line.strip("-` ") for line in told.splitlines() if line.startswith("- ")]
+    assert named == ["conftest.py", "entries/notes.txt", "results.py", "results/x.py", "techniques/a.js"]
+
+
 def test_nothing_in_the_report_is_alive(root):
     hostile = "`](https://evil.example) @everyone | ![x](https://evil.example/x.png)"
     write(root, "entries/2024/new.yaml", entry(title=json.dumps(hostile + " a title")))
@@ -112,6 +120,8 @@ def test_nothing_in_the_report_is_alive(root):
     report = review(root, "HEAD")
     [line] = [line for line in report.splitlines() if "new.yaml" in line]
     assert line.count("`") == 4  # two spans, and no way out of them
+    write(root, "a\u202eb\x1b[2J.md", "x\n")
+    assert r"a\u202eb\x1b[2J.md" in review(root, "HEAD")
     [line] = [line for line in report.splitlines() if "xxxxxxxxx" in line]
     assert line.startswith("- `@everyone")
     assert line.count("`") == 2
