@@ -14,7 +14,7 @@ from reference_impls.cost_model.records import KvFormat, Machine, Shape, WeightF
 
 Row = TypeVar("Row")
 DATA = Path(__file__).parent / "data"
-SEEN = ("source", "memory", "measured")
+SEEN = ("source", "secondary", "memory", "measured")
 KINDS = (
     "CPU",
     "board",
@@ -45,6 +45,7 @@ class Model:
     shape: Shape
     published_active: float = 0
     max_context: int = 0  # tokens; 0: no limit
+    compared: str = ""  # link of the public configuration that a "secondary" shape was compared with
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def _broken(wanted: Any, name: str, value: Any) -> str | None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if name in _CHOICES:
         return None if value in _CHOICES[name] else f"one of {', '.join(_CHOICES[name])}"
-    if name == "link" and isinstance(value, str):
+    if name in ("link", "compared") and isinstance(value, str):
         return None if value.startswith(("https://", "http://")) else "a link that starts with https://"
     if wanted is bool:
         return None if isinstance(value, bool) else "true or false"

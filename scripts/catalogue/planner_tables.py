@@ -69,7 +69,7 @@ def _unsafe(path: Path) -> Iterator[str]:
     for row in rows if isinstance(rows, list) else ():
         for field, text in row.items() if isinstance(row, dict) else ():
             if isinstance(text, str) and text:
-                is_link = field == "link" or (field == "source" and path.name == "models.json")
+                is_link = field in ("link", "compared") or (field == "source" and path.name == "models.json")
                 if broken := _broken(text, is_link):
                     yield f"{path.name}: {row.get('name')}: {field}: {broken}"
 

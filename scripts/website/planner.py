@@ -90,7 +90,13 @@ def _changed(record: Any) -> dict[str, Any]:
 
 
 def _model(row: Model) -> dict[str, Any]:
-    facts = {"title": row.title, "licence": row.licence, "source": row.source, "seen": row.seen}
+    facts = {
+        "title": row.title,
+        "licence": row.licence,
+        "source": row.source,
+        "seen": row.seen,
+        "compared": row.compared,
+    }
     return facts | {"max_context": row.max_context, "shape": _changed(row.shape)}
 
 

@@ -56,7 +56,7 @@ def changed(folder: Path, file: str, change: Change) -> Path:
         ("models.json", lambda r: r[0]["shape"].update(global_layers=1.5), "global_layers: expected a whole number"),
         ("models.json", lambda r: r[0].update(shape=[]), "shape: expected an object with the fields of Shape"),
         ("models.json", lambda r: r.append(r[0]), "llama-7b: name: stands in the table twice"),
-        ("models.json", lambda r: r[0].update(seen="once"), "seen: expected one of source, memory, measured, got"),
+        ("models.json", lambda r: r[0].update(seen="once"), "seen: expected one of source, secondary, memory"),
         ("machines.json", lambda r: r[0]["machine"].update(read_bytes_per_s=-1), "expected a number from 0 on, got -1"),
         ("machines.json", lambda r: r[0]["machine"].update(usable_share=90), "usable_share: expected a share"),
         ("machines.json", lambda r: r[0].update(link="nvidia.com"), "link: expected a link that starts with https://"),

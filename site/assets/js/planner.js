@@ -225,7 +225,10 @@ function about(asked) {
   const { model, row } = asked;
   const lines = element("p", { class: "fine" });
   const from = (link, text) => (link.startsWith("http") ? element("a", { href: link }, text) : text);
-  lines.append("Shape of the model: ", from(model.source, model.title), `, ${model.licence}. Machine: `);
+  lines.append("Shape of the model: ", from(model.source, model.title), `, ${model.licence}`);
+  if (model.seen === "memory") lines.append(", entered from memory");
+  if (model.compared) lines.append(", compared with a ", from(model.compared, "configuration that others keep"));
+  lines.append(". Machine: ");
   lines.append(from(row.link, row.source), row.note ? ` (${row.note}).` : ".");
   return lines;
 }
