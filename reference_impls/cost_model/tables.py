@@ -60,6 +60,7 @@ class MachineRow:
     seen: str
     machine: Machine
     note: str = ""
+    compared: str = ""  # link of the page that a "secondary" row was compared with
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,10 @@ def _broken(wanted: Any, name: str, value: Any) -> str | None:
 
 
 def _check_consistency(row: Any, place: str, problems: list[str]) -> None:
-    """What single values do not show: parts of a shape that need each other."""
+    """What single values do not show: a link for what was compared, and parts of a shape that need each other."""
+    if isinstance(row, Model | MachineRow) and (row.seen == "secondary") != bool(row.compared):
+        rule = "`compared` links what a row was compared with that is seen: secondary"
+        problems.append(f"{place}: compared: expected a link with seen: secondary and none otherwise; {rule}")
     if not isinstance(row, Model):
         return
     shape = row.shape

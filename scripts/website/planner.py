@@ -90,19 +90,18 @@ def _changed(record: Any) -> dict[str, Any]:
 
 
 def _model(row: Model) -> dict[str, Any]:
-    facts = {
-        "title": row.title,
-        "licence": row.licence,
-        "source": row.source,
-        "seen": row.seen,
-        "compared": row.compared,
-    }
+    facts = {"title": row.title, "licence": row.licence, "source": row.source} | _origin(row)
     return facts | {"max_context": row.max_context, "shape": _changed(row.shape)}
 
 
 def _machine(row: MachineRow) -> dict[str, Any]:
-    facts = {"title": row.title, "source": row.source, "link": row.link, "seen": row.seen, "note": row.note}
+    facts = {"title": row.title, "source": row.source, "link": row.link, "note": row.note} | _origin(row)
     return facts | {"machine": _changed(row.machine)}
+
+
+def _origin(row: Model | MachineRow) -> dict[str, str]:
+    """How a row's figures came here, and the link of what they were compared with."""
+    return {"seen": row.seen} | ({"compared": row.compared} if row.compared else {})
 
 
 def _format(row: FormatRow) -> dict[str, Any]:

@@ -225,11 +225,13 @@ function about(asked) {
   const { model, row } = asked;
   const lines = element("p", { class: "fine" });
   const from = (link, text) => (link.startsWith("http") ? element("a", { href: link }, text) : text);
+  const compared = (one, what) => {
+    if (one.seen === "memory") return [" (entered from memory)"];
+    return one.compared ? [" (compared with ", from(one.compared, what), ")"] : [];
+  };
   lines.append("Shape of the model: ", from(model.source, model.title), `, ${model.licence}`);
-  if (model.seen === "memory") lines.append(", entered from memory");
-  if (model.compared) lines.append(", compared with a ", from(model.compared, "configuration that others keep"));
-  lines.append(". Machine: ");
-  lines.append(from(row.link, row.source), row.note ? ` (${row.note}).` : ".");
+  lines.append(...compared(model, "a configuration that others keep"), ". Machine: ", from(row.link, row.source));
+  lines.append(...compared(row, "a page that others keep"), row.note ? `: ${row.note}.` : ".");
   return lines;
 }
 
