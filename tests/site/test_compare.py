@@ -18,6 +18,7 @@ from scripts.website.compare import Block, Comparison
 from scripts.website.derive import derive
 from scripts.website.evidence_api import evidence_files
 from scripts.website.family import Families
+from scripts.website.plots.points import compare, oriented
 from scripts.website.settings import read_settings
 from tests.site.conftest import ROOT, Site, Visit, run_build, serve, small_checkout
 from tests.site.test_evidence import measurement, run_of
@@ -83,8 +84,11 @@ def test_numbers_follow_from_the_samples(document: Item, recorded: dict[tuple[st
             a, b = median(one["samples"][:rounds]), median(base["samples"][:rounds])
             assert item["factor"] == pytest.approx(a / b if one["better"] == "higher" else b / a, rel=1e-5)
             low, high = item["factor_interval"]
-            if 1 not in (low, high):  # an end that is rounded to 1 tells nothing
-                assert item["no_difference_seen"] == (low <= 1 <= high)
+            tied = item["no_difference_seen"]
+            assert low <= 1 <= high if tied else not low < 1 < high  # rounding moves an end to 1, never past it
+            if 1 in (low, high):  # so that only the samples tell
+                exact = oriented(compare(tuple(one["samples"]), tuple(base["samples"])), one["better"])
+                assert tied == (exact.lo <= 1 <= exact.hi)
         if one["limit"]:
             reached, most = median(one["samples"]), one["limit"]["value"]
             share = reached / most if one["better"] == "higher" else most / reached
@@ -287,12 +291,7 @@ def test_a_choice_is_an_address_and_back_leads_back(visit: Visit, comparison: Co
 
 @in_browser
 def test_techniques_can_be_left_out_by_keyboard(visit: Visit, comparison: Comparison) -> None:
-    subject = comparison.machines()[0].subjects[0]
-    styled = [
-        (one, [row.implementation for row in one.rows if row.implementation in one.plot.styles])
-        for one in subject.blocks
-    ]
-    block, [name, *_] = next((one, names) for one, names in styled if len(names) > 1)  # one is left to draw
+    block, [name, *others] = next((one, names) for one, names in drawn_in(comparison) if len(names) > 1)
     page = opened(visit)
     assert name in drawn(page, block.id)
     box = page.get_by_label(name, exact=True).locator("visible=true")
@@ -305,8 +304,31 @@ def test_techniques_can_be_left_out_by_keyboard(visit: Visit, comparison: Compar
         arg=[block.id, name],
     )
     expect(page.locator(f"[id='{block.id}'] tr[data-name='{name}']").first).to_be_hidden()
+    assert set(others) <= drawn(page, block.id).keys()
     page.go_back()
     expect(box).to_be_checked()
+
+
+def drawn_in(comparison: Comparison) -> list[tuple[Block, list[str]]]:
+    """The figures of the subject that opens first, each with the techniques that it draws."""
+    blocks = comparison.machines()[0].subjects[0].blocks
+    return [
+        (b, list(dict.fromkeys(r.implementation for r in b.rows if r.implementation in b.plot.styles))) for b in blocks
+    ]
+
+
+@in_browser
+def test_a_figure_with_no_technique_left_draws_nothing_and_keeps_its_baseline(
+    visit: Visit, comparison: Comparison
+) -> None:
+    block, names = next((one, names) for one, names in drawn_in(comparison) if names)
+    page = opened(visit)
+    drawn(page, block.id)
+    page.get_by_role("button", name="none").locator("visible=true").click()
+    expect(page.locator(f"[id='{block.id}'] .plot__canvas")).to_be_hidden()
+    expect(page.locator(".compare__message")).to_contain_text("No technique is chosen")
+    for name in names:
+        expect(page.locator(f"[id='{block.id}'] tr[data-name='{name}']").first).to_have_attribute("hidden", "")
 
 
 @in_browser
