@@ -81,7 +81,8 @@ def test_the_worst_shape_and_the_mean_are_drawn_and_told():
     assert [*worst["y"]] == ["fixed-overall-mean (150)", "superflow (150)"]
     assert "150 runs, SuperFlow is right in 95 % on average and 90 % on its worst shape" in view.summary
     assert "one fixed count in 85 % on average and 70 % on its worst" in view.summary
-    assert view.rows[1] == ["superflow", "150", "95.0", "90.0", "ar1", "4.0"]
+    low, high = wilson(90, TRIALS)
+    assert view.rows[1] == ["superflow", "150", "95.0", f"90.0 [{low:.1f}, {high:.1f}]", "ar1", "4.0"]
 
 
 def test_shapes_differ_in_more_than_colour_and_every_rule_has_a_row():
@@ -107,7 +108,8 @@ def test_the_nominal_share_is_a_line():
     [line] = [trace for trace in view.figure["data"] if trace["mode"] == "lines"]
     assert [*line["x"]] == [95, 95]
     assert view.columns == ["rule", "ar1 (%)", "normal (%)"]
-    assert ["superflow-blocks", "80.0", ""] in view.rows
+    low, high = wilson(80, TRIALS)
+    assert ["superflow-blocks", f"80.0 [{low:.1f}, {high:.1f}]", ""] in view.rows
     assert "80 % hold" in view.summary
 
 
@@ -117,7 +119,7 @@ def test_own_operations_show_median_and_worst_error():
     worst, middle = view.figure["data"]
     assert ([*worst["x"]], [*middle["x"]]) == ([9, 4], [2, 3])
     assert "one has the least median error, 2.0 %, and fixed-overall-mean the least worst one, 4.0 %" in view.summary
-    assert view.rows[0] == ["one", "10", "2.0", "9.0", "50.0", "40.0"]
+    assert view.rows[0] == ["one", "10", "2.0 [1.0, 9.0]", "9.0", "50.0", "40.0"]
     assert "stopping-own" not in figures(*study())
 
 

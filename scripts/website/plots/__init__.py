@@ -5,6 +5,7 @@ own suite. `draw_plots` gives those of one run.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
 from scripts.website.plots import cold_start, stopping
@@ -74,4 +75,5 @@ def draw_plots(names: Iterable[str], points: list[Point], palette: Palette, fold
 
     folder: the page's path from the site's root, beside which the data are put.
     """
-    return [view for name in names if name in PLOTS for view in PLOTS[name](points, palette, folder)]
+    known = [name for name in names if name in PLOTS]
+    return [replace(view, kind=name) for name in known for view in PLOTS[name](points, palette, folder)]

@@ -19,6 +19,7 @@ from scripts.website.plots.draw import (
     origin_of,
     short,
     slug_of,
+    spread_text,
     trace,
 )
 from scripts.website.plots.points import Point, subject
@@ -81,7 +82,9 @@ def _largest(row: dict[str, Point], present: Sequence[str]) -> str:
 
 
 def _parts_row(way: str, row: dict[str, Point], present: Sequence[str], total: float) -> list[Cell]:
-    cells: list[Cell] = [f"{row[phase].value:.4g}" if phase in row else "" for phase in present]
+    cells: list[Cell] = [
+        f"{row[phase].value:.4g}{spread_text(row[phase])}" if phase in row else "" for phase in present
+    ]
     return [way, *cells, f"{total:.4g}", *evidence_cells(next(iter(row.values())))]
 
 
@@ -124,8 +127,8 @@ def _rate_view(name: str, ways: dict[str, dict[str, Point]], palette: Palette, f
     rows: list[list[Cell]] = [
         [
             way,
-            f"{row['cold_start_rate'].value:.4g}",
-            f"{row['idle_memory'].value:.4g}",
+            f"{row['cold_start_rate'].value:.4g}{spread_text(row['cold_start_rate'])}",
+            f"{row['idle_memory'].value:.4g}{spread_text(row['idle_memory'])}",
             *evidence_cells(row["idle_memory"]),
         ]
         for way, row in sorted(ways.items(), key=lambda item: item[1]["idle_memory"].value)
@@ -189,12 +192,12 @@ def _cost_view(name: str, sizes: dict[float, dict[str, Point]], folder: str) -> 
         summary=f"{cheapest:g} MB is the cheapest size, {number(sizes[cheapest]['latency'].value, 's')} a request; "
         f"{fastest:g} MB the fastest, {number(sizes[fastest]['latency'].value, 's')}.",
         source="",
-        columns=["memory, MB", "latency", "USD a million", *EVIDENCE_COLUMNS],
+        columns=["memory, MB", "latency, s", "USD a million", *EVIDENCE_COLUMNS],
         rows=[
             [
                 f"{size:g}",
-                number(row["latency"].value, "s"),
-                f"{row['invocation_cost'].value:.4g}",
+                f"{row['latency'].value:.4g}{spread_text(row['latency'])}",
+                f"{row['invocation_cost'].value:.4g}{spread_text(row['invocation_cost'])}",
                 *evidence_cells(row["latency"]),
             ]
             for size, row in sizes.items()

@@ -42,6 +42,11 @@ class Origin:
     file: str
     samples: str
 
+    @property
+    def anchor(self) -> str:
+        """Where a page with many figures of one run says all of this."""
+        return "run-" + slug_of(self.file.removeprefix("results/").removesuffix(".json"))
+
 
 @dataclass(frozen=True)
 class PlotView(FigureView):
@@ -52,6 +57,8 @@ class PlotView(FigureView):
     origin: Origin
     notes: list[str]
     is_wide: bool = False
+    kind: str = ""
+    """The id of the function that drew it."""
     points: Sequence[Point] = ()
     """The point of each row, where rows are points."""
     styles: Styles = field(default_factory=dict)
@@ -110,9 +117,12 @@ def _samples(points: Sequence[Point]) -> str:
     if not timed:
         return "exact values, nothing to repeat"
     rest = sum(point.one.converged for point in timed)
+    kinds = [point.spread_is for point in timed]
+    words = {"95 % intervals": "95 % interval" in kinds, "ranges": any(kind.startswith("range") for kind in kinds)}
+    what = f" with {' or '.join(word for word, is_there in words.items() if is_there)}" if any(words.values()) else ""
     span = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
     cut = ", the others were cut by their budget" if rest < len(timed) else ""
-    return f"n = {span} a point; {rest} of {len(timed)} converged{cut}"
+    return f"n = {span} a point{what}; {rest} of {len(timed)} converged{cut}"
 
 
 def trace(name: str, style: Style, x: list[Any], y: list[Any], **more: Any) -> go.Scatter:
@@ -217,6 +227,12 @@ def evidence_cells(point: Point) -> list[Cell]:
 
 
 EVIDENCE_COLUMNS = ["n", "converged", "effect"]
+
+
+def spread_text(point: Point) -> str:
+    """What follows a median in a cell: its interval, or the range of few samples; nothing where all are the same."""
+    low, high = (f"{end:.4g}" for end in point.spread or (0.0, 0.0))
+    return "" if low == high else f" [{low}, {high}]"
 
 
 def ratio_text(value: float, low: float, high: float) -> str:

@@ -83,6 +83,14 @@ class Point:
             return None
         return self.value / limit.value if self.one.better == "higher" else limit.value / self.value
 
+    @property
+    def share_spread(self) -> tuple[float, float] | None:
+        """The share at the ends of `spread`."""
+        if not self.spread or not self.share or min(self.spread) <= 0:
+            return None
+        ends = [end / self.value if self.one.better == "higher" else self.value / end for end in self.spread]
+        return self.share * min(ends), self.share * max(ends)
+
 
 def ratio_to(one: Measurement, baseline: Measurement) -> Ratio | None:
     """Median of `one` over that of the baseline, over the rounds both have; None where a sample is not above zero."""

@@ -25,6 +25,7 @@ from scripts.website.plots.draw import (
     rule,
     short,
     slug_of,
+    spread_text,
     trace,
 )
 from scripts.website.plots.points import QUALITY_METRICS, Point, alike, subject
@@ -184,12 +185,11 @@ def _part(pair: Pair) -> str:
 
 def _row(pair: Pair, front: Sequence[Pair]) -> list[Cell]:
     point = pair.point
-    spread = f" [{point.spread[0]:.4g}, {point.spread[1]:.4g}]" if point.spread else ""
     on_front = "baseline" if point.one.role == "baseline" else "yes" if pair in front else ""
     return [
         point.one.implementation,
         f"{pair.size:.4g}",
-        f"{point.value:.4g}{spread}",
+        f"{point.value:.4g}{spread_text(point)}",
         on_front,
         *evidence_cells(point),
     ]

@@ -189,7 +189,9 @@ def _row(point: Point, quantity: Quantity, axis: Axis) -> list[Cell]:
         kept = f"{METRICS[quality.metric].title} {quality.value:.4g}" if quality else ""
         return [*head, text, said, kept, *evidence_cells(point)]
     formula = point.one.limit.formula if point.one.limit else ""
-    return [*head, f"{100 * (point.share or 0):.0f}", formula, *evidence_cells(point)]
+    ends = [f"{100 * end:.0f}" for end in point.share_spread or ()]
+    spread = f" [{', '.join(ends)}]" if ends else ""
+    return [*head, f"{100 * (point.share or 0):.0f}{spread}", formula, *evidence_cells(point)]
 
 
 def _notes(group: Sequence[Point], quantity: Quantity, metric: str) -> list[str]:

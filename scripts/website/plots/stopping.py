@@ -145,6 +145,15 @@ def _mean_cost(scores: Scores, rule: str) -> float:
     return fmean(rules[rule].repetitions for rules in scores.values())
 
 
+def _worst_shape(scores: Scores, rule: str) -> str:
+    return min(scores, key=lambda shape: scores[shape][rule].stop_coverage)
+
+
+def _with_interval(share: float, trials: int) -> str:
+    low, high = wilson(share, trials)
+    return f"{share:.1f} [{low:.1f}, {high:.1f}]"
+
+
 def _shares(scores: Scores, rule: str) -> list[float]:
     return [rules[rule].stop_coverage for rules in scores.values()]
 
@@ -162,8 +171,8 @@ def _mean_and_worst(measurements: Iterable[Measurement]) -> Drawing | None:
             rule,
             f"{_mean_cost(scores, rule):.0f}",
             f"{fmean(shares[rule]):.1f}",
-            f"{min(shares[rule]):.1f}",
-            min(scores, key=lambda shape: scores[shape][rule].stop_coverage),
+            _with_interval(min(shares[rule]), scores[_worst_shape(scores, rule)][rule].trials),
+            _worst_shape(scores, rule),
             f"{max(found[rule].worst_error for found in scores.values()):.1f}",
         ]
         for rule in rules
@@ -177,7 +186,14 @@ def _mean_and_worst(measurements: Iterable[Measurement]) -> Drawing | None:
         title="How often a rule is right at its stop: on average and on the worst shape",
         summary=_worst_summary(shares, scores),
         note=_seeded(scores),
-        columns=["rule", "mean runs", "right, mean (%)", "right, worst shape (%)", "worst shape", "largest error (%)"],
+        columns=[
+            "rule",
+            "mean runs",
+            "right, mean (%)",
+            "right, worst shape (%) [95 % interval]",
+            "worst shape",
+            "largest error (%)",
+        ],
         rows=rows,
         legend=[Key("mean of the shapes", MIDDLE), Key("worst shape", WORST)],
         figure=_figure(traces, labels, "right at the stop, %<br>(higher is better)"),
@@ -228,7 +244,13 @@ def _intervals(measurements: Iterable[Measurement]) -> Drawing | None:
     text = "intervals that hold the truth, %"
     rules = list(dict.fromkeys(rule for rules in scores.values() for rule in rules))
     rows: list[list[Cell]] = [
-        [rule, *(f"{found[rule].interval_coverage:.1f}" if rule in found else "" for found in scores.values())]
+        [
+            rule,
+            *(
+                _with_interval(found[rule].interval_coverage, found[rule].trials) if rule in found else ""
+                for found in scores.values()
+            ),
+        ]
         for rule in rules
     ]
     said = {shape: found["superflow"].interval_coverage for shape, found in scores.items() if "superflow" in found}
@@ -265,7 +287,7 @@ def _own_operations(measurements: Iterable[Measurement]) -> Drawing | None:
         [
             rule,
             f"{fmean(by_rule[rule]['repetitions']):.0f}",
-            f"{median(error):.1f}",
+            f"{median(error):.1f} [{min(error):.1f}, {max(error):.1f}]",
             f"{max(error):.1f}",
             f"{fmean(by_rule[rule]['stop_accuracy']):.1f}",
             f"{fmean(by_rule[rule]['independent_accuracy']):.1f}",
@@ -286,7 +308,14 @@ def _own_operations(measurements: Iterable[Measurement]) -> Drawing | None:
         summary=f"Over {series} recorded series, {usual} has the least median error, {least:.1f} %, and {safest} the"
         f" least worst one, {bounded:.1f} %.",
         note="Error: of the quartile that is furthest off, against a thousand other runs of the same operation.",
-        columns=["rule", "mean runs", "error, median (%)", "error, worst (%)", "similarity (%)", "with other runs (%)"],
+        columns=[
+            "rule",
+            "mean runs",
+            "error, median [range over series] (%)",
+            "error, worst (%)",
+            "similarity (%)",
+            "with other runs (%)",
+        ],
         rows=rows,
         legend=[Key("median series", MIDDLE), Key("worst series", WORST)],
         figure=_figure(traces, labels, "error of a quartile, %<br>(lower is better)", log=True),
@@ -343,7 +372,7 @@ def _figure(traces: list[go.Scatter], rows: list[str], title: str, log: bool = F
 
 def _seeded(scores: Scores) -> str:
     trials = min(score.trials for rules in scores.values() for score in rules.values())
-    return f"{trials} seeded series a rule and shape, the same on every machine."
+    return f"{trials} seeded series a rule and shape, the same on every machine. In brackets: 95 % score intervals."
 
 
 PLOTS: dict[str, Callable[[Iterable[Point], Palette, str], list[PlotView]]] = {
