@@ -104,6 +104,7 @@ def _build(root: Path, search: bool, say: Callable[[str], None]) -> Report:
         library = Shell.cut((rendered / LIBRARY_FILE).read_text("utf-8"), SHELL_MARKS, LIBRARY_FILE)
         report.pages["from records"] += _write_pages(output, pages.references(library))
         report.pages["from records"] += _write_pages(output, pages.records(shell))
+        report.pages["from records"] += _write_pages(output, pages.numbers(shell))
         marks = pages.marks(figures, newest_added(derived, settings)[:NEWEST])
         report.pages["from prose"] = _fill_rendered(output, rendered, marks)
     with step("export the data"):

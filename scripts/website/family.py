@@ -5,7 +5,7 @@ page of the family shows all of them, with those whose paper the catalogue does 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from urllib.parse import urlencode
@@ -27,6 +27,9 @@ from scripts.website.who_pays import STUDY, WhoPaysView, who_pays
 
 INLINE = 3
 """Machines whose figures and tables stand on the page itself; Compare has them all."""
+
+ROWS = 12
+"""Rows of a figure's table on a technique's page; a page of their own has all, and the figures of further machines."""
 
 DEVICES = {"cpu": "CPU", "cuda": "CUDA GPU"}
 
@@ -67,6 +70,8 @@ class FamilyView:
     support: Support
     topmost: tuple[str, str] | None
     """Title and path of the page that has the whole family, where this is another."""
+    whole: str | None
+    """The page with all rows of all figures, where the technique's own page shows a part of them."""
 
 
 class Families:
@@ -131,10 +136,11 @@ class Families:
         }
         kept = {file: {(point.one.case, point.one.implementation) for point in found} for file, found in points.items()}
         runs = [self._dated(one) for one in run_views(self.runs, family, kept)]
+        machines = self._machines(page, points)[:INLINE]
         return FamilyView(
             implementations=shown,
             effects=_effects(point for found in points.values() for point in found),
-            machines=self._machines(page, points)[:INLINE],
+            machines=machines,
             runs=runs[:INLINE],
             elsewhere=[(run.machine, f"compare/?{urlencode({'machine': run.machine})}") for run in runs[INLINE:]],
             submitted=[
@@ -144,6 +150,7 @@ class Families:
             ],
             support=support(shown, [point for found in points.values() for point in found]),
             topmost=None if is_topmost else (self.pages[top].technique.title, technique_href(top)),
+            whole=f"records/{page.slug.replace('/', '-')}/" if is_cut(machines) else None,
         )
 
     def records(self) -> list[RunView]:
@@ -220,6 +227,11 @@ class Families:
 
     def _filed(self, slug: str, family: str) -> list[ImplementationView]:
         return [one for one in self.listed[family] if slug in self._slugs[family, one.name]]
+
+
+def is_cut(machines: Sequence[MachineFigures]) -> bool:
+    """Whether a technique's page leaves out some of this."""
+    return len(machines) > 1 or any(len(figure.rows) > ROWS for group in machines for figure in group.figures)
 
 
 def support(shown: Iterable[ImplementationView], points: Iterable[Point]) -> Support:

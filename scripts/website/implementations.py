@@ -32,6 +32,12 @@ class ImplementationView:
     test_url: str
     lines: int
 
+    @property
+    def reference_href(self) -> str:
+        """Its section of the library's reference, from the site's root."""
+        _, family, name = self.module.split(".")
+        return f"reference/{family}/#{name}"
+
 
 def implementations(root: Path, family: str, repo_url: str, commit: str | None = None) -> list[ImplementationView]:
     """Every module of a family that has a header, by name; links lead to the commit, or to `main` without one."""

@@ -170,6 +170,21 @@ class Pages:
             page = shell.fill({"title": title_tag(title), "head": head, "body": body})
             yield run.href, page.replace(' aria-current="true"', "")  # the shell is one of the papers' pages
 
+    def numbers(self, shell: Shell) -> Iterator[tuple[str, str]]:
+        """For every technique whose page shows a part of them: all rows of all figures, of every machine."""
+        for slug, page in self.views.pages.items():
+            e = self.families.view(slug)
+            if e is None or e.whole is None:
+                continue
+            title = f"{page.technique.title}: all recorded figures"
+            lead = f"Every figure of the page on {page.technique.title.lower()}, on every machine, with all rows."
+            context = {"title": title, "lead": lead, "e": e, "technique": technique_href(slug)}
+            body = self.render("numbers.html", root=ROOT, repo_url=self.settings.repo_url, **context)
+            filled = shell.fill(
+                {"title": title_tag(title), "head": page_head(self.settings, e.whole, title, lead), "body": body}
+            )
+            yield e.whole, filled.replace(' aria-current="true"', "")
+
     def _by_year(self) -> list[tuple[int, list[Entry]]]:
         groups: dict[int, list[Entry]] = defaultdict(list)
         for entry in self.derived.newest:

@@ -208,6 +208,20 @@ def test_pages_of_listed_papers_are_light(site: Site) -> None:
     assert [f"{key}: {zipped(html):,} gzipped" for key, html in pages.items() if zipped(html) > 6_000] == []
 
 
+def test_pages_of_techniques_are_light_and_lead_to_what_they_leave_out(site: Site) -> None:
+    """Whatever was recorded. The budget is 26 kB; the bound leaves room for the words of a long page."""
+    pages = {path.parent: path.read_text("utf-8") for path in site.public.glob("techniques/**/index.html")}
+    weights = {folder.relative_to(site.public).as_posix(): zipped(html.encode()) for folder, html in pages.items()}
+    assert {name: weight for name, weight in weights.items() if weight > 32_000} == {}
+    cut = [(folder, html) for folder, html in pages.items() if re.search(r"The numbers \(\d+ of \d+ rows\)", html)]
+    assert cut
+    for folder, html in cut:
+        for href, figure, count in re.findall(r'<a href="([^"#]+)#(figure-[^"]+)">All (\d+) rows</a>', html):
+            whole = (folder / href / "index.html").read_text("utf-8")
+            shown = whole.partition(f'id="{figure}"')[2].partition("</figure>")[0]
+            assert shown.partition("<tbody>")[2].count("<tr>") == int(count)
+
+
 def test_the_frame_of_a_stamped_page_is_lean(site: Site) -> None:
     html = site.html("papers/gptq")
     body = re.search(r"<article.*</article>", html, re.DOTALL)

@@ -54,7 +54,7 @@ def lacks(text: str, runs: list[dict[str, Any]]) -> list[str]:
     run = next((one for one in told if one["machine"]["cpu"] in text and one["started"][:10] in text), told[0])
     machine = run["machine"]
     wanted = {
-        "hardware": (machine["name"], machine["gpu"] or machine["cpu"], f"{machine['cores']} cores"),
+        "hardware": (machine["name"], machine.get("gpu") or machine["cpu"], f"{machine['cores']} cores"),
         "software": (f"torch {machine['torch']}",),
         "date": (run["started"][:10],),
     }
@@ -98,7 +98,7 @@ def test_a_figure_that_hides_something_is_told(runs: list[dict[str, Any]]) -> No
     run = runs[0]
     machine = run["machine"]
     whole = (
-        f"{machine['name']}, {machine['gpu'] or machine['cpu']}, {machine['cores']} cores, torch {machine['torch']}, "
+        f"{machine['name']}, {machine.get('gpu') or machine['cpu']}, {machine['cores']} cores, torch {machine['torch']}, "
         f"{machine['cpu']}, {run['started'][:10]}; n = 5 a point with ranges; 1.2 [1.1, 1.3]; "
         f"commit {run['code']['commit'][:7]}, command {run['command']}"
     )
