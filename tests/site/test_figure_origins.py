@@ -98,9 +98,9 @@ def test_a_figure_that_hides_something_is_told(runs: list[dict[str, Any]]) -> No
     run = runs[0]
     machine = run["machine"]
     whole = (
-        f"{machine['name']}, {machine.get('gpu') or machine['cpu']}, {machine['cores']} cores, torch {machine['torch']}, "
-        f"{machine['cpu']}, {run['started'][:10]}; n = 5 a point with ranges; 1.2 [1.1, 1.3]; "
-        f"commit {run['code']['commit'][:7]}, command {run['command']}"
+        f"{machine['name']}, {machine.get('gpu') or machine['cpu']}, {machine['cores']} cores, "
+        f"torch {machine['torch']}, {machine['cpu']}, {run['started'][:10]}; "
+        f"n = 5 a point with ranges; 1.2 [1.1, 1.3]; commit {run['code']['commit'][:7]}, command {run['command']}"
     )
     assert lacks(whole, [run]) == []
     for cut, missing in (
