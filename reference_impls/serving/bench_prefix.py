@@ -1,13 +1,13 @@
 """A case of programs that begin alike: a real engine that computes each prompt, or takes the known part from a tree."""
 
-import time
-from functools import cache
+from functools import cache, partial
 
 from torch import Tensor
 
-from reference_impls.measurement.case import Case, Implementation, Role, Step, Workload
+from reference_impls.measurement.case import Case, Implementation, Step, Workload
 from reference_impls.models import tiny
 from reference_impls.serving import Limits, Request, fcfs
+from reference_impls.serving.bench_clock import SteadyClock
 from reference_impls.serving.bench_engine import model_of
 from reference_impls.serving.engine import Config, Engine
 from reference_impls.serving.kv_swap import Config as SpaceConfig
@@ -28,16 +28,12 @@ def prompts() -> dict[int, Tensor]:
     return found
 
 
-def engine_of(reuse: bool, device: str) -> Engine:
+def engine_of(reuse: bool, clock: SteadyClock) -> Engine:
     """One with nothing known yet, and memory for all of it."""
-    space = SpaceConfig(1024, 0, 16, "recompute")
-    return Engine(
-        model_of("tiny-target", device),
-        prompts(),
-        fcfs.Scheduler(),
-        Config(space, Limits(4), reuse=reuse),
-        time.perf_counter,
-    )
+    config = Config(SpaceConfig(1024, 0, 16, "recompute"), Limits(4), reuse=reuse)
+    engine = Engine(model_of("tiny-target", "cpu"), prompts(), fcfs.Scheduler(), config, clock)
+    engine.server.observer = clock.look
+    return engine
 
 
 def calls() -> list[Request]:
@@ -45,16 +41,19 @@ def calls() -> list[Request]:
     return [Request(n, 1000.0 * (n // PROGRAMS), len(prompt), ANSWER) for n, prompt in prompts().items()]
 
 
-def _prepare(reuse: bool) -> Step:
-    def step() -> None:
-        engine_of(reuse, "cpu").serve(calls())
+def _prepare(reuse: bool, work: Workload, device: str) -> Step:  # noqa: ARG001
+    def step() -> float:
+        """Calls a second of all iterations."""
+        engine = engine_of(reuse, SteadyClock())
+        engine.serve(calls())
+        return len(prompts()) / sum(one.seconds for one in engine.measured)
 
+    step()  # warm
     return step
 
 
 def cases() -> list[Case]:
     """One case."""
-    ways: dict[str, tuple[Role, bool]] = {"recompute": ("baseline", False), "radix-tree": ("method", True)}
     work: Workload = {
         "model": "tiny-target",
         "requests": PROGRAMS * CALLS,
@@ -63,6 +62,7 @@ def cases() -> list[Case]:
         "new_tokens": ANSWER,
         "batch": 4,
         "dtype": "float32",
+        "clock": "seconds of the process, at its usual pace",
     }
     return [
         Case(
@@ -70,19 +70,14 @@ def cases() -> list[Case]:
             title=f"Calls a second of {PROGRAMS} programs, {SHARED} of {SHARED + OWN} prompt tokens shared",
             metric="throughput",
             workload=work,
-            implementations=tuple(
+            implementations=(
+                Implementation("recompute", "baseline", "kernel", partial(_prepare, False)),
                 Implementation(
-                    name,
-                    role,
-                    "kernel",
-                    lambda _work, _device, reuse=reuse: _prepare(reuse),  # type: ignore[misc]
-                    module="engine" if reuse else None,
-                    note=reused_share if reuse else "",
-                )
-                for name, (role, reuse) in ways.items()
+                    "radix-tree", "method", "kernel", partial(_prepare, True), module="engine", note=reused_share
+                ),
             ),
-            timed=True,
-            amount=float(PROGRAMS * CALLS),
+            timed=False,
+            trials=5,
             no_limit="whole runs of an engine; the bound is the share of prompt tokens that need not be computed",
             devices=("cpu",),
         )
@@ -91,7 +86,7 @@ def cases() -> list[Case]:
 
 def reused_share() -> str:
     """What part of all prompt tokens was taken from the tree, in a run after the others."""
-    engine = engine_of(True, "cpu")
+    engine = engine_of(True, SteadyClock())
     engine.serve(calls())
     asked = sum(map(len, prompts().values()))
     return f"{100 * engine.reused_tokens / asked:.0f} % of the prompts' tokens were known"
