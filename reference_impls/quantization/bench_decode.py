@@ -144,8 +144,10 @@ def _quality(way: Way, workload: Workload, device: str) -> Quality:  # noqa: ARG
 
 
 def _limit(model: str, way: Way, workload: Workload, ceilings: Ceilings) -> Limit | None:
-    """All weights read once a step, or all products computed, whichever takes longer."""
-    rate = (ceilings.matmul_flops_per_s or {}).get("int8" if "int8" in way.path else str(way.dtype)[6:])
+    """All weights read once a step, or all products computed, whichever takes longer; in float32 where that is faster,
+    since a kernel may convert what it has read."""
+    rates = ceilings.matmul_flops_per_s or {}
+    rate = max(rates.get("int8" if "int8" in way.path else str(way.dtype)[6:], 0), rates.get("float32", 0))
     if ceilings.read_bytes_per_s is None:
         return None
     config, batch = shape_of(model), int(workload["batch"] or 1)

@@ -51,8 +51,8 @@ def test_every_method_meets_the_bits_at_which_it_can_differ_on_both_models():
         for bits in (2, 3, 4, 5, 6, 8):
             names = {one.name for one in CASES[f"quantization/{model}/{bits}-bit/perplexity"].implementations}
             few = model != "tiny-target"
-            wanted = {"float32", "rtn", "gptq"} | ({"hqq"} if bits < 8 or not few else set())
-            assert wanted | ({"awq", "spqr"} if bits < 5 or not few else set()) <= names
+            others = {"hqq", "awq", "spqr"} if bits < 5 or not few else set()
+            assert {"float32", "rtn", "gptq"} | others <= names
 
 
 def test_every_perplexity_has_a_spread_and_of_six_where_methods_differ():
