@@ -11,7 +11,7 @@ from itertools import count
 
 import numpy as np
 
-from reference_impls.measurement import bench_fairness, bench_street, study
+from reference_impls.measurement import bench_detectors, bench_fairness, bench_street, study
 from reference_impls.measurement.bench_operations import OPERATIONS, WARM_UP, recording
 from reference_impls.measurement.case import Case, Implementation, Quality, Role, Step, Workload
 from reference_impls.measurement.contenders import Contender, Limits, contenders, fixed, mean_runs
@@ -41,7 +41,8 @@ def cases(scale: Scale | None = None) -> list[Case]:
     """Every case of the family."""
     scale = scale or Scale()
     synthetic = [case for shape in SHAPES for case in _shape_cases(shape, scale)]
-    return [*synthetic, _latency_case(scale), *_replay_cases(scale), *bench_fairness.cases(), *bench_street.cases()]
+    who_pays = [*bench_fairness.cases(), *bench_street.cases(), *bench_detectors.cases()]
+    return [*synthetic, _latency_case(scale), *_replay_cases(scale), *who_pays]
 
 
 def _role(one: Contender) -> Role:

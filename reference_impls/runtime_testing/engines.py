@@ -34,6 +34,8 @@ class Engine:
     """Engines of one build differ in settings only, so that they must agree in everything."""
     slow: bool = False
     """An interpreter in an interpreted language, or one that compiles with a C compiler: it gets fewer cases."""
+    reserves_mib: int = 0
+    """Address space that it takes at its start and mostly leaves untouched; a limit of memory comes on top."""
 
     @property
     def title(self) -> str:
@@ -116,6 +118,17 @@ def _shells() -> Iterator[Engine]:
     if gjs:
         version = "".join(re.findall(r"[\d.]+", _output(gjs, "--version"))) or "of this system"
         yield Engine("spidermonkey", f"gjs {version}", (gjs, str(SCRIPT)), host)
+    jsc = shutil.which("jsc")
+    if jsc:
+        # Its guard pages, 4 GiB a memory, would count as memory used; without them it checks bounds itself.
+        own = (jsc, "--useWasmFastMemory=false", str(SCRIPT))
+        yield Engine("javascriptcore", _package_of(jsc) or "of this system", own, host, reserves_mib=8192)
+
+
+def _package_of(path: str) -> str:
+    """Version of the Debian package that a program came in: this shell does not say its own."""
+    name = _output("dpkg-query", "--search", str(Path(path).resolve())).split(":")[0]
+    return _output("dpkg-query", "--show", "--showformat=${Version}", name).split("-")[0] if name else ""
 
 
 def program(name: str) -> str | None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 from reference_impls.runtime_testing import Case
 from reference_impls.runtime_testing.binary import assemble, encode
@@ -65,15 +66,35 @@ def run_one(child: Child, case: Case) -> tuple[Outcome, ...]:
         return (Outcome(error.how),) * places
 
 
+def limits_of(engine: Engine, limits: Limits | None = None) -> Limits:
+    """The limits for an engine's process, with what it reserves on top."""
+    limits = limits or Limits()
+    return replace(limits, memory_mib=limits.memory_mib + engine.reserves_mib)
+
+
+class Asker:
+    """One engine that is asked case after case, in one process as long as it lives."""
+
+    def __init__(self, engine: Engine, limits: Limits | None = None) -> None:
+        self.child = Child(engine.command, limits_of(engine, limits))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.child.close()
+
+    def __call__(self, case: Case) -> tuple[Outcome, ...]:
+        """-> outcomes of loading and of each call"""
+        return run_one(self.child, case)
+
+
 def run(engine: Engine, cases: Iterable[Case], limits: Limits | None = None) -> Iterator[Run]:
     """Every case that the engine's adapter can run, in one process as long as it lives."""
-    child = Child(engine.command, limits or Limits())
-    try:
+    with Asker(engine, limits) as ask:
         for case in cases:
             if case.needs <= engine.offers:
-                yield Run(engine, case, run_one(child, case))
-    finally:
-        child.close()
+                yield Run(engine, case, ask(case))
 
 
 def confirmed(

@@ -154,6 +154,7 @@ METRICS: dict[str, Metric] = {
     "ttft": Metric("time to first token", "s", "lower"),
     "unreliable_share": Metric("share of functions with an unreliable result", "%", "lower"),
     "weight_bytes": Metric("weight size", "B", "lower"),
+    "witness_left": Metric("calls and instructions of a witness that are left after its reduction", "%", "lower"),
     "worst_error": Metric("largest error of a quartile at the stop", "%", "lower"),
 }
 

@@ -21,8 +21,8 @@ from tests.measurement.series import feed  # noqa: E402
 torch.set_num_threads(1)
 TINY = bench.Scale(batches=2, trials=3, half=60)
 CASES = {
-    case.id: case for case in bench.cases(TINY) if not {"language", "street"} & {*case.id.split("/")}
-}  # test_language_study, test_street
+    case.id: case for case in bench.cases(TINY) if not {"language", "street", "video"} & {*case.id.split("/")}
+}  # test_language_study, test_street, test_detectors
 RECORDED = sorted((Path(__file__).resolve().parents[2] / "results").glob("*/measurement.json"))
 
 

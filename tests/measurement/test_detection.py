@@ -95,12 +95,3 @@ def test_released_files_are_read_and_bad_lines_named(tmp_path):
     (tmp_path / "empty").write_text("")
     empty = detection.read_detections(tmp_path / "empty")
     assert empty is not None and len(empty.boxes) == 0
-
-
-def test_a_z_test_is_that_of_statsmodels():
-    stats = pytest.importorskip("statsmodels.stats.proportion")
-    from reference_impls.measurement.fairness import Counts, two_proportion_test
-
-    z, p = stats.proportions_ztest([41, 600], [71, 900])
-    found = two_proportion_test(Counts(41, 71), Counts(600, 900))
-    assert (found.statistic, found.p) == pytest.approx((z, p))

@@ -24,7 +24,7 @@ def found_in(name, *ids):
     return [finding for each in runs for finding in judge(name, each.case, each.outcomes)]
 
 
-@pytest.mark.parametrize("name", ["wasmtime", "v8-liftoff", "spidermonkey"])
+@pytest.mark.parametrize("name", ["wasmtime", "v8-liftoff", "spidermonkey", "javascriptcore"])
 def test_good_engines_agree_with_the_interpreter(name):
     ids = ["numeric/A2-i32", "numeric/A7-f64", "memory/bulk", "stack/recursion", "host/i64", "again/unreachable"]
     assert found_in(name, *ids) == []
@@ -61,7 +61,7 @@ def test_no_false_alarm_on_a_thousand_modules():
     assert agreement(first, second) == []
 
 
-@pytest.mark.parametrize("name", ["wasmtime", "v8-turbofan"])
+@pytest.mark.parametrize("name", ["wasmtime", "v8-turbofan", "javascriptcore"])
 def test_kernels_have_the_same_bits(name):
     every = [kernels.case_of(one, kernels.Config(n=512)) for one in kernels.KERNELS]
     assert [one for each in run(engine(name), every) for one in judge(name, each.case, each.outcomes)] == []

@@ -15,11 +15,13 @@ from reference_impls.runtime_testing.interpreter import Instance
 from reference_impls.runtime_testing.oracle import judge, same
 from reference_impls.runtime_testing.outcome import LOADED, Outcome, reject, trap, values
 from reference_impls.runtime_testing.random_modules import Config, generate_module
-from reference_impls.runtime_testing.reduce import ddmin, reduced
-from reference_impls.runtime_testing.sweep import agreement, run
+from reference_impls.runtime_testing.reduce import Config as ReduceConfig
+from reference_impls.runtime_testing.reduce import ddmin, reduced, shorter, size_of
+from reference_impls.runtime_testing.sweep import agreement, binary_of, limits_of, run
 from reference_impls.runtime_testing.wat import parse
 
 CASES = list(generate())
+OPERANDS = [(6, 4), (0xFFFFFFF9, 3), (7, 0xFFFFFFFD), (0x80000000, 5), (1, 1)]
 MODULES = sorted(found.name for found in iter_modules(family.__path__) if found.name != "drivers")
 
 
@@ -95,6 +97,67 @@ def test_a_reduced_case_still_deviates():
     assert len(small.calls) <= 3 < len(case.calls)
 
 
+def test_neighbours_are_left_out_together():
+    # A bracket may go only with its partner, also where what must stay lies between them.
+    def shows(some):
+        depth = [some[:n].count("(") - some[:n].count(")") for n in range(len(some) + 1)]
+        return "x" in some and min(depth) >= 0 and depth[-1] == 0
+
+    assert "".join(shorter("((a)b(c(x)))(())", shows)) == "x"
+    assert "".join(shorter("(())x()y(z)", shows)) == "x"
+    assert shorter("x", shows) == ["x"] and shorter("", lambda some: True) == []
+    assert len(shorter("(x)" * 9, shows, ReduceConfig(runs=1))) == 27  # all at once is no x, and no run is left
+
+
+def with_wasmtime(case):
+    """Whether wasmtime accepts the module: a validator that is none of ours."""
+    wasmtime = pytest.importorskip("wasmtime")
+    try:
+        wasmtime.Module.validate(wasmtime.Store().engine, binary_of(case))
+    except wasmtime.WasmtimeError:
+        return False
+    return True
+
+
+LONG = """(module (func (export "f") (param i32 i32) (result i32) (local $t i32)
+  local.get 0 local.get 1 i32.add local.set $t
+  local.get 0 i32.const 7 i32.mul local.get $t i32.xor
+  local.get 0 local.get 1 {op}
+  i32.const 3 i32.shl i32.add
+  block local.get 1 i32.eqz br_if 0 local.get $t i32.const 1 i32.add local.set $t end
+  local.get $t i32.sub))"""
+
+
+def test_instructions_that_do_not_matter_go_and_what_is_left_is_valid():
+    fault = next(one for one in faults.faults() if one.name.startswith("i32.rem_s"))
+    text = LONG.format(op="i32.rem_s")
+    case = Case("long", "A2", text, tuple(Call("f", (("i32", a), ("i32", b)), ("i32",), "op") for a, b in OPERANDS))
+
+    def findings_of(some):
+        return judge("fault", some, reference.interpret(some, fault.semantics))
+
+    finding = findings_of(case)[0]
+    small = reduced(finding, findings_of, is_valid=with_wasmtime)
+    names = [name for name, *_ in small.module.functions[0].body]
+    assert names == ["local.get", "local.get", "i32.rem_s", "end"]
+    assert len(small.calls) == 1 and finding.key in {one.key for one in findings_of(small)}
+    assert with_wasmtime(small)
+    assert size_of(small) == 5 < size_of(case)
+    assert size_of(reduced(finding, findings_of)) > 20  # without a validator they stay
+
+
+def test_a_stated_answer_is_asked_anew_before_instructions_go():
+    """Else any change of the module would look like the deviation."""
+    text = LONG.format(op="i32.rem_s")
+    case = Case("stated", "A2", text, (Call("f", (("i32", 5), ("i32", 1)), ("i32",), "op", expected=(values(1),)),))
+
+    def findings_of(some):
+        return judge("engine", some, reference.interpret(some))  # the engine is right, the stated answer is not
+
+    small = reduced(findings_of(case)[0], findings_of, is_valid=with_wasmtime)
+    assert size_of(small) == size_of(case)
+
+
 @pytest.mark.parametrize("seed", range(25))
 def test_random_modules_end_and_give_numbers(seed):
     case = generate_module(seed, Config(depth=4))
@@ -123,6 +186,16 @@ def test_an_engine_that_crashes_or_hangs_does_not_stop_the_sweep():
     runs = [*run(engine, cases, Limits(seconds=2, memory_mib=500))]
     assert [one.outcomes[1].kind for one in runs] == ["values", "crash", "values", "timeout", "crash", "values"]
     assert [len(judge("fake", one.case, one.outcomes)) for one in runs] == [0, 1, 0, 1, 1, 0]
+
+
+def test_an_engine_that_reserves_space_gets_its_limit_on_top():
+    code = "import mmap\nroom = mmap.mmap(-1, 600 << 20, mmap.MAP_PRIVATE)\n" + FAKE
+    cases = [Case(name, "A2", b"", (Call(name, expected=(values(7),)),)) for name in ("a", "eat")]
+    narrow, wide = (Engine("fake", "0", (sys.executable, "-c", code), reserves_mib=mib) for mib in (0, 700))
+    limits = Limits(seconds=5, memory_mib=500)
+    assert limits_of(narrow, limits) == limits and limits_of(wide, limits).memory_mib == 1200
+    assert [one.outcomes[1].kind for one in run(narrow, cases, limits)] == ["crash", "crash"]
+    assert [one.outcomes[1].kind for one in run(wide, cases, limits)] == ["values", "crash"]
 
 
 def test_what_an_adapter_does_not_offer_is_not_run():
