@@ -63,7 +63,7 @@ def cases() -> list[Case]:
     """Everything about energy."""
     found = [_equal_case(scene, policy, "best-cap") for scene in SCENES for policy in BASELINES]
     found += [_equal_case(DAILY, policy, how) for policy in BASELINES for how in ("full-clock", "nodes-stay-on")]
-    found += [_equal_case(scene, "tiresias", "best-cap", 10) for scene in SENSITIVITY]
+    found += [_equal_case(scene, policy, "best-cap", 10) for scene in SENSITIVITY for policy in ("tiresias", "elastic")]
     return [*found, *_frontier_cases(), _ablation_case(), _speed_case()]
 
 
@@ -249,7 +249,7 @@ def _speed_case() -> Case:
 
     ways = [
         Implementation(name, "baseline" if name == "fifo" else "method", "kernel", partial(prepare, name), module=name)
-        for name in ("fifo", "tiresias", "powerflow")
+        for name in POLICIES
     ]
     return Case(
         id="cluster/simulator/256-gpus-2000-jobs/step_time",

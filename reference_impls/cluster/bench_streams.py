@@ -18,33 +18,71 @@ from reference_impls.measurement.case import Case, Implementation, Step, Workloa
 
 KINDS = ("lora", "full", "score")
 MODES = ("one-stream", "two-streams", "priorities", "paced")
-BATCH_TOKENS = 4 * 64
+BATCHES, LENGTH = (1, 4, 16), 64
+THREADS = {"one-thread": 1, "two-threads": 2}
 
 
 def cases() -> list[Case]:
-    """Kinds of jobs on either device; pairs on a GPU."""
-    return [_kinds_case(), *(_pair_case(kind) for kind in KINDS)]
+    """Kinds of jobs on either device; threads on a CPU, pairs on a GPU."""
+    kinds = [_kinds_case(batch) for batch in BATCHES]
+    return [*kinds, _threads_case(), *(_pair_case(kind) for kind in KINDS)]
 
 
-def _kinds_case() -> Case:
+def _kinds_case(batch: int) -> Case:
     """Tokens a second of each kind; the run's energy_j beside it is what a scheduler's profile needs."""
 
     def prepare(kind: str, _workload: Workload, device: str) -> Step:
-        return best_effort_step(kind, device)
+        return best_effort_step(kind, device, (batch, LENGTH + 1))
 
     return Case(
-        id="cluster/job-kinds/tiny-target/prefill_throughput",
-        title="Steps of fine-tuning and scoring as kinds of jobs",
+        id=f"cluster/job-kinds/tiny-target/batch-{batch:02}/prefill_throughput",
+        title=f"Steps of fine-tuning and scoring as kinds of jobs, batch {batch}",
         metric="prefill_throughput",
-        workload={"model": "tiny-target", "batch": 4, "tokens": 64},
+        workload={"model": "tiny-target", "batch": batch, "tokens": LENGTH},
         implementations=tuple(
             Implementation(kind, "baseline" if kind == "full" else "method", "kernel", partial(prepare, kind))
             for kind in KINDS
         ),
         timed=True,
-        amount=float(BATCH_TOKENS),
+        amount=float(batch * LENGTH),
         no_limit="kinds of work, not ways to do the same work",
     )
+
+
+def _threads_case() -> Case:
+    """A real curve of two points: what a second core does for one job."""
+
+    def prepare(threads: int, _workload: Workload, device: str) -> Step:
+        return on_threads(threads, best_effort_step("full", device, (16, LENGTH + 1)))
+
+    return Case(
+        id="cluster/job-threads/full/prefill_throughput",
+        title="A step of training on one core and on two",
+        metric="prefill_throughput",
+        workload={"model": "tiny-target", "batch": 16, "tokens": LENGTH, "task": "full"},
+        implementations=tuple(
+            Implementation(name, "baseline" if threads == 1 else "method", "kernel", partial(prepare, threads))
+            for name, threads in THREADS.items()
+        ),
+        timed=True,
+        amount=float(16 * LENGTH),
+        no_limit="twice the baseline, where nothing but computing takes time",
+        devices=("cpu",),
+    )
+
+
+def on_threads(threads: int, step: Step) -> Step:
+    """The step with so many threads; others keep the number they had."""
+
+    def whole() -> None:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            step()
+        finally:
+            torch.set_num_threads(before)
+
+    return whole
 
 
 def _pair_case(kind: str) -> Case:

@@ -14,7 +14,7 @@ Checked against: exhaustive search over two jobs and up to eight GPUs; infinite 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heapreplace
 from math import inf
 
 from reference_impls.cluster import Plan, PolicyConfig, Share, Table, View
@@ -126,20 +126,35 @@ def schedule(view: View, config: Config) -> Plan:
 
 def climb(places: dict[int, Place], ladders: Mapping[int, Ladder], books: _Books, held: frozenset[int]) -> None:
     """Take the steps, best first, while they fit. held: jobs that may change their clock alone."""
-    heap = [
-        (*ladders[number].steps[place][0], number, 0)
-        for number, place in places.items()
-        if ladders[number].steps[place]
-    ]
+    heap: list[_Candidate] = []
+    for number, place in places.items():
+        heap += _candidate(ladders[number].steps[place], 0, number, held)
     heapify(heap)
     while heap:
-        _, grows, to, watts, number, rank = heappop(heap)
+        _, grows, to, watts, number, rank = heap[0]
         place = places[number]
-        if not (grows and number in held) and books.take((1 << place[0]) if grows else 0, watts):
+        if books.take((1 << place[0]) if grows else 0, watts):
             places[number], rank = to, -1
-        steps = ladders[number].steps[places[number]]
-        if rank + 1 < len(steps):
-            heappush(heap, (*steps[rank + 1], number, rank + 1))
+        following = _candidate(ladders[number].steps[places[number]], rank + 1, number, held)
+        if following:
+            heapreplace(heap, following[0])
+        else:
+            heappop(heap)
+
+
+_Candidate = tuple[float, bool, Place, float, int, int]
+"""A step of a ladder, whose it is, and the how manieth from its place."""
+
+
+def _candidate(
+    steps: tuple[tuple[float, bool, Place, float], ...], rank: int, number: int, held: frozenset[int]
+) -> list[_Candidate]:
+    """The first step from this rank on that the job may take, if there is one."""
+    while rank < len(steps):
+        if not (steps[rank][1] and number in held):
+            return [(*steps[rank], number, rank)]
+        rank += 1
+    return []
 
 
 def _as_asked(view: View) -> Begun:

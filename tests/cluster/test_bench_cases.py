@@ -9,9 +9,10 @@ pytest.importorskip("tokenizers")
 
 import torch
 
-from reference_impls.cluster import bench, bench_energy, bench_pairs, bench_sharing, bench_streams, policies
+from reference_impls.cluster import bench, bench_energy, bench_fit, bench_pairs, bench_sharing, bench_streams, policies
 from reference_impls.cluster.bench_energy import DAILY, SCENES, outcomes, powerflow_at, reached
 from reference_impls.cluster.pair_worker import Neighbour, Seen, Service, best_effort_step, measure, request
+from reference_impls.cluster.throughput import Point
 from reference_impls.measurement.case import Ceilings
 from reference_impls.models import tiny
 from scripts.bench.runner import Budget, run_case
@@ -37,7 +38,9 @@ def test_ids_metrics_and_modules():
     assert all(case.id.rpartition("/")[2] == case.metric and case.metric in METRICS for case in CASES.values())
     named = {one.module for case in CASES.values() for one in case.implementations} - {None}
     assert named <= set(TECHNIQUES)
-    assert set(policies()) | {"muxflow"} <= named
+    assert set(policies()) | {"muxflow", "throughput"} <= named
+    speed = CASES["cluster/simulator/256-gpus-2000-jobs/step_time"]
+    assert {one.name for one in speed.implementations} == set(policies())
 
 
 def test_every_baseline_meets_powerflow_in_at_least_twenty_traces():
@@ -60,6 +63,16 @@ def test_samples_of_a_trial_are_of_the_same_trace_at_the_same_energy(monkeypatch
     least = min(one.off_j for one in outcomes(DAILY, 0, "powerflow"))
     assert powerflow_at(DAILY, 0, least / 2) == pytest.approx(2 * powerflow_at(DAILY, 0, least), rel=1e-6)
     outcomes.cache_clear()
+
+
+def test_the_throughput_model_tells_more_than_a_curve_that_only_rises():
+    made = [Point(n, 100, 1 / (0.02 + 0.3 / n)) for n in (1, 2, 4, 8, 16)]
+    assert max(bench_fit.amdahl_errors(made).values()) < 1e-9  # its own law is found again
+    found = measured(CASES["cluster/throughput-model/held-out/prediction_error"])
+    ours, theirs = (found[name].samples for name in ("throughput-model", "amdahl"))
+    assert len(ours) == len(bench_fit.KINDS)
+    assert max(ours) < 10
+    assert sum(ours) < sum(theirs)
 
 
 @pytest.mark.parametrize("name", ["cluster/ablations/daily/jct", "cluster/frontier/setting-4/energy_per_job"])
@@ -157,6 +170,12 @@ def test_a_step_of_each_kind_runs_where_gradients_are_off(kind):
     step()
     with torch.inference_mode():  # as the bench times it
         step()
+
+
+def test_a_step_has_its_threads_and_others_keep_theirs(one_thread):  # noqa: F811 the fixture
+    seen = []
+    bench_streams.on_threads(2, lambda: seen.append(torch.get_num_threads()))()
+    assert (seen, torch.get_num_threads()) == ([2], 1)
 
 
 @pytest.mark.parametrize("mode", ["alone", *bench_streams.MODES])
