@@ -45,8 +45,8 @@ class Config:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
         if self.keep_alive_s < 0:
             raise ValueError(f"keep_alive_s must be 0 or more, got {self.keep_alive_s}")
-        if self.format not in ("safetensors", "pickle"):
-            raise ValueError(f"format must be safetensors or pickle, got {self.format!r}")
+        if self.format not in ("safetensors", "pickle", "gguf"):
+            raise ValueError(f"format must be safetensors, pickle or gguf, got {self.format!r}")
 
     @property
     def cpu_share(self) -> float:

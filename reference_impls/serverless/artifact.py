@@ -27,6 +27,7 @@ from reference_impls.models.decoder import Config as Shape
 from reference_impls.models.decoder import Decoder
 
 GROUP_SIZE: Final = 64
+FORMATS: Final = ("safetensors", "pickle", "gguf")
 TYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CODES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "int8": ("rtn", {"bits": 8, "group_size": GROUP_SIZE}),
@@ -48,8 +49,10 @@ class Config:
     def __post_init__(self) -> None:
         if self.variant not in (*TYPES, *CODES):
             raise ValueError(f"variant must be one of {', '.join((*TYPES, *CODES))}, got {self.variant!r}")
-        if self.format not in ("safetensors", "pickle"):
-            raise ValueError(f"format must be safetensors or pickle, got {self.format!r}")
+        if self.format not in FORMATS:
+            raise ValueError(f"format must be {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, got {self.format!r}")
+        if self.format == "gguf" and self.variant not in TYPES:
+            raise ValueError(f"a GGUF file is expanded to one of {', '.join(TYPES)}, got {self.variant!r}")
 
 
 def convert(model: Decoder, variant: str) -> Decoder:
@@ -67,6 +70,8 @@ def convert(model: Decoder, variant: str) -> Decoder:
 def write(model: Decoder, path: Path | str, config: Config | None = None) -> int:
     """Convert and write. -> the file's bytes"""
     config, path = config or Config(), Path(path)
+    if config.format == "gguf":
+        raise ValueError("GGUF files are read and not written")
     converted = convert(model, config.variant)
     state = {name: tensor.detach() for name, tensor in converted.state_dict().items()}
     if converted.config.tied:
@@ -92,6 +97,10 @@ def read(path: Path | str, format: str = "safetensors") -> tuple[dict[str, Tenso
 def load(path: Path | str, config: Config | None = None, device: str = "cpu") -> Decoder:
     """The decoder of a file, its tensors those of the file and not copies of them; on a GPU, copied there."""
     config = config or Config()
+    if config.format == "gguf":
+        from reference_impls.models.weights import load_gguf
+
+        return load_gguf(path, TYPES[config.variant]).to(device).eval().requires_grad_(False)
     state, notes = read(path, config.format)
     if device != "cpu":
         state = {name: tensor.to(device) for name, tensor in state.items()}
@@ -121,39 +130,58 @@ def _no_initial_values() -> Iterator[None]:
             kind.reset_parameters = method
 
 
-def _packed(state: Mapping[str, Tensor], variant: str, dtype: torch.dtype) -> list[tuple[str, nn.Module]]:
-    """Layers whose weight is stored in codes, by name."""
-    prefixes = [name.removesuffix(".codes") for name in state if name.endswith(".codes")]
-    if not prefixes:
-        return []
+def _packed(state: Mapping[str, Tensor], variant: str, dtype: torch.dtype) -> Iterator[tuple[str, nn.Module]]:
+    """Layers whose weight is stored in another form, by name."""
+    for name in state:
+        prefix, _, part = name.rpartition(".")
+        if part == "left":
+            from reference_impls.low_rank import Factors
+            from reference_impls.low_rank.apply import LowRankLinear
+
+            yield prefix, LowRankLinear(Factors(state[name], state[f"{prefix}.right"]))
+        elif part == "codes" and f"{prefix}.values" in state:
+            from reference_impls.pruning.semi_structured import PackedWeight, SemiStructuredLinear
+
+            yield prefix, SemiStructuredLinear(PackedWeight(state[f"{prefix}.values"], state[name]))
+        elif part == "codes":
+            yield prefix, _of_codes(state, prefix, variant, dtype)
+
+
+def _of_codes(state: Mapping[str, Tensor], prefix: str, variant: str, dtype: torch.dtype) -> nn.Module:
     from reference_impls.quantization.fp8 import Fp8Weight
     from reference_impls.quantization.packed import PackedLinear
     from reference_impls.quantization.packed_records import PackedNf4, RecordLinear
 
-    def make(prefix: str) -> nn.Module:
-        codes, scale, *nf4 = (state.get(f"{prefix}.{name}") for name in ("codes", "scale", "absmax", "step", "mean"))
-        if variant == "nf4":
-            return RecordLinear(PackedNf4(codes, *nf4, dtype))  # type: ignore[arg-type,call-arg]
-        if variant == "fp8":
-            return RecordLinear(Fp8Weight(codes, scale, dtype, None, False))  # type: ignore[arg-type]
-        return PackedLinear.from_state(state, f"{prefix}.")
-
-    return [(prefix, make(prefix)) for prefix in prefixes]
+    codes, scale, *nf4 = (state.get(f"{prefix}.{name}") for name in ("codes", "scale", "absmax", "step", "mean"))
+    if variant == "nf4":
+        return RecordLinear(PackedNf4(codes, *nf4, dtype))  # type: ignore[arg-type,call-arg]
+    if variant == "fp8":
+        return RecordLinear(Fp8Weight(codes, scale, dtype, None, False))  # type: ignore[arg-type]
+    return PackedLinear.from_state(state, f"{prefix}.")
 
 
-def _expanded(layer: nn.Module) -> nn.Linear:
-    """A plain layer of the numbers that the codes stand for."""
-    from reference_impls.quantization import packed, packed_records
-    from reference_impls.quantization.grid import decode_weight
-
-    record: Any = layer
-    is_grid = isinstance(layer, packed.PackedLinear)
-    weight = decode_weight(packed.unpack(record.packed)) if is_grid else packed_records.dequantize_record(record.packed)
+def _expanded(layer: nn.Module) -> nn.Module:
+    """A plain layer of the numbers that the stored form stands for; factors stay as they are."""
+    if hasattr(layer, "left"):
+        return layer
     with _no_initial_values():
         plain = nn.Linear(1, 1, bias=False, device="meta")
+    weight = _dense(layer)
     plain.out_features, plain.in_features = weight.shape
     plain.weight = nn.Parameter(weight.to(TYPES["bfloat16"]), requires_grad=False)
     return plain
+
+
+def _dense(layer: Any) -> Tensor:
+    from reference_impls.quantization import packed, packed_records
+    from reference_impls.quantization.grid import decode_weight
+
+    if hasattr(layer, "dense"):
+        weight: Tensor = layer.dense()
+        return weight
+    if isinstance(layer, packed.PackedLinear):
+        return decode_weight(packed.unpack(layer.packed))
+    return packed_records.dequantize_record(layer.packed)
 
 
 def _without_expanded(model: Decoder, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from itertools import count
 import numpy as np
 
 from reference_impls.measurement.case import Case, Implementation, Role, Step, Value, Workload
-from reference_impls.serverless import bench_cold, bench_gpu, bench_memory
+from reference_impls.serverless import bench_cold, bench_gpu, bench_memory, bench_ways
 from reference_impls.serverless.data_security import canary_test
 from reference_impls.serverless.hybrid_histogram import HybridHistogram
 from reference_impls.serverless.keep_alive import Arrival, FixedTtl, Outcome, Policy, simulate
@@ -106,7 +106,7 @@ def _keep_alive_cases() -> list[Case]:
 def _leak_case() -> Case:
     def prepare(handler: str, _work: Workload, _device: str) -> Step:
         def step() -> float:
-            path, _ = bench_cold.built("tiny-target", "float32", "safetensors")
+            path, _ = bench_ways.built("tiny-target", "float32", "safetensors")
             with Instance(Function(HANDLERS + handler, path)) as instance:
                 leak = canary_test(lambda text: str(instance.invoke({"text": text}).result), instance.remembers)
             return 100 * max(leak.answers, leak.memory) / leak.rounds

@@ -11,8 +11,8 @@ from itertools import cycle
 from reference_impls.measurement.case import Case, Implementation, Role, Step, Workload
 from reference_impls.measurement.superflow import Config as RuleConfig
 from reference_impls.measurement.superflow import Stopper, collect
-from reference_impls.serverless import bench_cold, cpu_share
-from reference_impls.serverless.bench_cold import Way, function_of, prompt
+from reference_impls.serverless import bench_ways, cpu_share
+from reference_impls.serverless.bench_ways import Way, function_of, prompt
 from reference_impls.serverless.cpu_quota import DutyCycle
 from reference_impls.serverless.memory_tuning import SEARCHES, Choice, Config
 from reference_impls.serverless.runner import Instance
@@ -28,7 +28,7 @@ SLACK = 3.0
 @cache
 def recorded() -> dict[int, tuple[float, ...]]:
     """Size -> latencies, each measured until the SuperFlow rule stops."""
-    event = {"tokens": [*prompt(MODEL, bench_cold.PROMPT)], "new_tokens": NEW}
+    event = {"tokens": [*prompt(MODEL, bench_ways.PROMPT)], "new_tokens": NEW}
     found = {}
     with Instance(function_of(MODEL, Way())) as instance, DutyCycle(instance.pid, 1.0) as quota:
         for _ in range(3):

