@@ -1,15 +1,17 @@
 """The files of one model that cold starts are compared on, and whole lives of processes that serve them.
 
-A trial runs every way once, in an order drawn anew, so that whatever disturbs the machine disturbs all. Files are
-dropped from the page cache before each start. A way is named after the method that made its file smaller, where one
-did: by that name the pages of the methods find it.
+Two ways to begin: a new interpreter, whose imports outlast everything else; and a fork of a process that has imported
+all of it, where what the weights cost is seen. A trial runs every way once, in an order drawn anew, so that whatever
+disturbs the machine disturbs all. Files are dropped from the page cache before each start. A way is named after the
+method that made its file smaller, where one did: by that name the pages of the methods find it.
 """
 
+import atexit
 import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,10 +21,14 @@ from reference_impls.serverless import Config, artifact, prefix_snapshot
 from reference_impls.serverless.fork_server import ForkServer
 from reference_impls.serverless.runner import Function, Life, StartFailedError, one_life
 
+Start = Literal["cold", "forked"]
 HANDLER = "reference_impls.serverless.handlers:"
-TRIALS = {"tiny-target": 6, "smollm2-135m": 4}
-"""Lives of each way; those of the larger model take seconds each."""
-PROMPT, NEW = 32, 2
+TRIALS: dict[Start, dict[str, int]] = {
+    "cold": {"tiny-target": 5, "smollm2-135m": 4},
+    "forked": {"tiny-target": 10, "smollm2-135m": 6},
+}
+"""Lives of each way."""
+PROMPT, NEW = 32, 5
 PREFIX = 256
 MEMORY_MB = 8192
 """Address space, not the size of the function: files are mapped into it whole."""
@@ -37,7 +43,7 @@ class Way:
     expand: bool = False
     source: str = "dense"
     handler: str = "Generate"
-    forked: bool = False
+    start: Start = "forked"
     role: Role = "method"
     module: str | None = "artifact"
 
@@ -54,23 +60,25 @@ SHARED = {
     "rtn-int8": Way("int8", handler="GeneratePacked"),
     "rtn-int4": Way("int4", handler="GeneratePacked"),
     "rtn-int4-expanded": Way("int4", expand=True, handler="GeneratePacked"),
+    "nf4-packed": Way("nf4", handler="GeneratePacked"),
     "magnitude-zeros": Way(source="magnitude"),
     "semi-structured-packed": Way(source="semi-structured", handler="GenerateSparse"),
     "layers-fewer": Way(source="layers"),
     "svd-half": Way(source="svd", handler="GenerateLowRank"),
 }
-WAYS: dict[str, dict[str, Way]] = {
-    "tiny-target": {
-        **SHARED,
-        "forked-int4": Way("int4", handler="GeneratePacked", forked=True, module="fork_server"),
-        "eager-imports": Way(handler="EagerGenerate", role="peer", module=None),
-    },
-    "smollm2-135m": {
-        **SHARED,
-        "nf4-packed": Way("nf4", handler="GeneratePacked"),
-        "gguf-expanded": Way(format="gguf", handler="GenerateGguf", role="peer", module=None),
-    },
+WHOLE = {
+    "mapped-bfloat16": Way(start="cold", role="baseline", module=None),
+    "pickle-float32": Way("float32", "pickle", start="cold", role="peer", module=None),
+    "mapped-int4": Way("int4", handler="GeneratePacked", start="cold"),
+    "eager-imports": Way(handler="EagerGenerate", start="cold", role="peer", module=None),
+    "forked-int4": Way("int4", handler="GeneratePacked", module="fork_server"),
 }
+GGUF = Way(format="gguf", handler="GenerateGguf", role="peer", module=None)
+WAYS: dict[Start, dict[str, dict[str, Way]]] = {
+    "cold": {"tiny-target": WHOLE, "smollm2-135m": WHOLE},
+    "forked": {"tiny-target": SHARED, "smollm2-135m": {**SHARED, "gguf-expanded": GGUF}},
+}
+"""How it begins -> model -> its ways."""
 
 
 @cache
@@ -138,15 +146,20 @@ def function_of(model: str, way: Way, **options: Any) -> Function:
     return Function(HANDLER + way.handler, path, how, Config(memory_mb=MEMORY_MB, timeout_s=120, format=way.format))
 
 
-def _live(function: Function, event: dict[str, Any], forked: bool) -> Life | StartFailedError:
+@cache
+def zygote() -> ForkServer:
+    """It was there before any request: its own start does not count."""
+    server = ForkServer(HANDLER + "GenerateAny")
+    atexit.register(server.__exit__, None, None, None)
+    return server
+
+
+def _live(function: Function, event: dict[str, Any], start: Start) -> Life | StartFailedError:
     """A way that fails is kept as its error, so that the others of its round are still measured."""
     if function.model:
         artifact.drop_from_page_cache(function.model)
     try:
-        if not forked:
-            return one_life(function, event)
-        with ForkServer(function.handler) as server:  # it was there before the request: its own start does not count
-            return one_life(function, event, server.launch)
+        return one_life(function, event, zygote().launch if start == "forked" else None)
     except StartFailedError as error:
         return error
 
@@ -159,13 +172,13 @@ def life_of(found: Life | StartFailedError) -> Life:
 
 
 @cache
-def trial(model: str, number: int) -> dict[str, Life | StartFailedError]:
+def trial(start: Start, model: str, number: int) -> dict[str, Life | StartFailedError]:
     """Every way once."""
-    names = list(WAYS[model])
+    ways = WAYS[start][model]
     event = {"tokens": [*prompt(model, PROMPT)], "new_tokens": NEW}
-    functions = {name: function_of(model, WAYS[model][name]) for name in names}
-    order = np.random.default_rng(number).permutation(names)
-    return {name: _live(functions[name], event, WAYS[model][name].forked) for name in order.tolist()}
+    functions = {name: function_of(model, way) for name, way in ways.items()}
+    order = np.random.default_rng(number).permutation(list(ways))
+    return {name: _live(functions[name], event, ways[name].start) for name in order.tolist()}
 
 
 @cache
@@ -173,7 +186,7 @@ def prefix_trial(model: str, number: int) -> dict[str, Life | StartFailedError]:
     """The same long prompt, computed and from a snapshot."""
     from reference_impls.serverless.artifact import load
 
-    way = Way("bfloat16")
+    way = Way()
     path, _ = built(model, way.variant, way.format)
     snapshot = Path(folder().name) / f"{model}-prefix"
     if not snapshot.exists():
@@ -186,13 +199,18 @@ def prefix_trial(model: str, number: int) -> dict[str, Life | StartFailedError]:
         "mapped-snapshot": function_of(model, way, snapshot=str(snapshot)),
     }
     order = np.random.default_rng(number).permutation(list(functions))
-    return {name: _live(functions[name], event, forked=False) for name in order.tolist()}
+    return {name: _live(functions[name], event, "forked") for name in order.tolist()}
+
+
+def quality_of(model: str, way: Way) -> float:
+    """Perplexity of the file's model."""
+    return _perplexity(model, way.variant, way.source, "gguf" if way.format == "gguf" else "safetensors")
 
 
 @cache
-def quality_of(model: str, way: Way) -> float:
-    """Perplexity of the file's model."""
+def _perplexity(model: str, variant: str, how: str, kind: str) -> float:
+    """Once for all ways whose weights are the same."""
     from reference_impls.pruning.bench_models import perplexity
 
-    path, _ = built(model, way.variant, way.format, way.source)
-    return perplexity(model, artifact.load(path, artifact.Config(way.variant, way.format, way.is_packed)).float())
+    path, _ = built(model, variant, kind, how)
+    return perplexity(model, artifact.load(path, artifact.Config(variant, kind, kind != "gguf")).float())

@@ -114,6 +114,15 @@ class GenerateGguf(_GenerateWith):
     reader = "models.weights"
 
 
+class GenerateAny(Generate):
+    """Whatever the weights are stored in: what a fork server imports for all of them."""
+
+    def imports(self) -> None:
+        """All that reads weights."""
+        for kind in (GeneratePacked, GenerateSparse, GenerateLowRank, GenerateGguf):
+            kind().imports()
+
+
 class EagerGenerate(Generate):
     """The same, after importing everything that it might ever use."""
 

@@ -3,6 +3,7 @@
 import pytest
 
 from reference_impls.serverless import artifact, bench, bench_memory, bench_ways
+from reference_impls.serverless.bench_ways import Way
 from reference_impls.serverless.runner import Function, StartFailedError
 from scripts.catalogue.vocabulary import METRICS
 
@@ -45,14 +46,28 @@ def test_searches_choose_from_the_recorded_latencies(cases, monkeypatch):
 
 
 def test_the_ways_differ_from_the_baseline_in_what_their_names_say(cases):
-    for model, ways in bench_ways.WAYS.items():
-        [base] = [way for way in ways.values() if way.role == "baseline"]
-        assert (base.variant, base.format, base.source) == ("bfloat16", "safetensors", "dense")
-        assert {way.variant for way in ways.values()} >= {"float32", "int8", "int4"}
-        assert {way.source for way in ways.values()} == {"dense", "magnitude", "semi-structured", "layers", "svd"}
-        whole = cases[f"serverless/cold/{model}/cold_start_latency"]
-        assert [one.name for one in whole.implementations] == list(ways)
-    assert {way.format for way in bench_ways.WAYS["smollm2-135m"].values()} == set(artifact.FORMATS)
+    for start, models in bench_ways.WAYS.items():
+        for model, ways in models.items():
+            [base] = [way for way in ways.values() if way.role == "baseline"]
+            assert base == Way(start=start, role="baseline", module=None)
+            whole = cases[f"serverless/{start}/{model}/cold_start_latency"]
+            assert [one.name for one in whole.implementations] == list(ways)
+    sources = {"dense", "magnitude", "semi-structured", "layers", "svd"}
+    assert {way.source for way in bench_ways.SHARED.values()} == sources
+    formats = {way.format for way in bench_ways.WAYS["forked"]["smollm2-135m"].values()}
+    assert formats == set(artifact.FORMATS)
+
+
+@pytest.mark.slow
+def test_a_forked_life_has_its_imports_behind_it():
+    """And every kind of file is served from the same zygote."""
+    found = bench_ways.trial("forked", "tiny-target", 0)
+    lives = {name: bench_ways.life_of(one) for name, one in found.items()}
+    assert set(lives) == set(bench_ways.SHARED)
+    assert all(life.phases.imports_s < 0.5 * life.phases.total_s for life in lives.values())
+    answers = {name: life.answer.result for name, life in lives.items()}
+    assert answers["mapped-float32"] == answers["pickle-float32"]
+    assert all(len(tokens) == bench_ways.NEW for tokens in answers.values())
 
 
 def test_without_the_larger_model_its_cases_say_how_to_get_it(cases, monkeypatch):
@@ -61,7 +76,7 @@ def test_without_the_larger_model_its_cases_say_how_to_get_it(cases, monkeypatch
     monkeypatch.setattr(bench_ways.smollm2, "smollm2_path", lambda: None)
     for name in (
         "cold/smollm2-135m/cold_start_latency",
-        "cold/smollm2-135m/load/phase_time",
+        "forked/smollm2-135m/load/phase_time",
         "prefix/smollm2-135m/cold_start_latency",
     ):
         case = cases[f"serverless/{name}"]
@@ -70,7 +85,7 @@ def test_without_the_larger_model_its_cases_say_how_to_get_it(cases, monkeypatch
 
 
 def test_a_way_that_cannot_start_is_kept_as_its_error():
-    found = bench_ways._live(Function("tests.serverless.handlers:FailsToLoad"), {}, forked=False)
+    found = bench_ways._live(Function("tests.serverless.handlers:FailsToLoad"), {}, "cold")
     with pytest.raises(StartFailedError, match="no such file"):
         bench_ways.life_of(found)
 
@@ -80,7 +95,7 @@ def test_files_are_written_once_and_the_limit_is_their_bytes(cases):
 
     first = bench_ways.built("tiny-target", "int4", "safetensors")
     assert bench_ways.built("tiny-target", "int4", "safetensors") is first
-    case = cases["serverless/cold/tiny-target/cold_start_latency"]
+    case = cases["serverless/forked/tiny-target/cold_start_latency"]
     [int4] = [one for one in case.implementations if one.name == "rtn-int4"]
     limit = int4.limit(case.workload, Ceilings(disk_read_bytes_per_s=1e6))
     assert limit.value == pytest.approx(first[1] / 1e6)
