@@ -1,7 +1,8 @@
 """Memory, latency and cost of one warm function, and what the searches choose from it.
 
-One instance is measured at every size by changing its share of a core, so memory enters through that share alone. The
-searches then look at the latencies that were recorded, so that all of them choose from the same numbers.
+One instance is measured at every size by changing its share of a core, so memory enters through that share alone: the
+limit of memory itself is a cliff and no slope, and where it lies is a case of the cold starts. The searches then look
+at the latencies that were recorded, so that all of them choose from the same numbers.
 """
 
 from collections.abc import Iterator
@@ -18,8 +19,8 @@ from reference_impls.serverless.memory_tuning import SEARCHES, Choice, Config
 from reference_impls.serverless.runner import Instance
 
 MODEL = "tiny-target"
-SIZES = (256, 384, 512, 768, 1024, 1280, 1536, 1769, 2304, 3008)
-NEW = 16
+SIZES = (256, 320, 384, 448, 512, 640, 768, 896, 1024, 1152, 1280, 1408, 1536, 1664, 1769, 2048, 2560, 3008)
+NEW = 8
 RULE = RuleConfig(error_bound=0.05, max_n=40)
 SLACK = 3.0
 """The target: this many times the median of the largest size."""

@@ -60,11 +60,13 @@ SHARED = {
     "rtn-int8": Way("int8", handler="GeneratePacked"),
     "rtn-int4": Way("int4", handler="GeneratePacked"),
     "rtn-int4-expanded": Way("int4", expand=True, handler="GeneratePacked"),
-    "nf4-packed": Way("nf4", handler="GeneratePacked"),
     "magnitude-zeros": Way(source="magnitude"),
-    "semi-structured-packed": Way(source="semi-structured", handler="GenerateSparse"),
     "layers-fewer": Way(source="layers"),
-    "svd-half": Way(source="svd", handler="GenerateLowRank"),
+    "svd-four-fifths": Way(source="svd", handler="GenerateLowRank"),
+}
+SMALL = {
+    "nf4-packed": Way("nf4", handler="GeneratePacked"),
+    "semi-structured-packed": Way(source="semi-structured", handler="GenerateSparse"),
 }
 WHOLE = {
     "mapped-bfloat16": Way(start="cold", role="baseline", module=None),
@@ -76,7 +78,7 @@ WHOLE = {
 GGUF = Way(format="gguf", handler="GenerateGguf", role="peer", module=None)
 WAYS: dict[Start, dict[str, dict[str, Way]]] = {
     "cold": {"tiny-target": WHOLE, "smollm2-135m": WHOLE},
-    "forked": {"tiny-target": SHARED, "smollm2-135m": {**SHARED, "gguf-expanded": GGUF}},
+    "forked": {"tiny-target": {**SHARED, **SMALL}, "smollm2-135m": {**SHARED, "gguf-expanded": GGUF}},
 }
 """How it begins -> model -> its ways."""
 
@@ -90,7 +92,7 @@ def folder() -> tempfile.TemporaryDirectory[str]:
 @cache
 def source(model: str, how: str) -> Any:
     """The model, or a smaller one: without the fifth of its blocks that change their input least, with half of each
-    layer's weights 0, with two of each four, or with factors of half the parameters.
+    layer's weights 0, with two of each four, or with factors of four fifths of the parameters.
     """
     from reference_impls.low_rank import svd
     from reference_impls.low_rank.apply import factorize_model
@@ -106,7 +108,7 @@ def source(model: str, how: str) -> Any:
         return prune_model(dense, "magnitude", magnitude.Config(sparsity=0.5))
     if how == "semi-structured":
         return prune_model(dense, "semi_structured", semi_structured.Config(), effect="packed")
-    return factorize_model(dense, "svd", svd.Config(kept=0.5)) if how == "svd" else dense
+    return factorize_model(dense, "svd", svd.Config(kept=0.8)) if how == "svd" else dense
 
 
 def require(model: str) -> None:
@@ -204,13 +206,13 @@ def prefix_trial(model: str, number: int) -> dict[str, Life | StartFailedError]:
 
 def quality_of(model: str, way: Way) -> float:
     """Perplexity of the file's model."""
-    return _perplexity(model, way.variant, way.source, "gguf" if way.format == "gguf" else "safetensors")
+    return _perplexity(model, way.variant, way.source)
 
 
 @cache
-def _perplexity(model: str, variant: str, how: str, kind: str) -> float:
-    """Once for all ways whose weights are the same."""
+def _perplexity(model: str, variant: str, how: str) -> float:
+    """Once for all ways whose weights are the same, whatever the file's format."""
     from reference_impls.pruning.bench_models import perplexity
 
-    path, _ = built(model, variant, kind, how)
-    return perplexity(model, artifact.load(path, artifact.Config(variant, kind, kind != "gguf")).float())
+    path, _ = built(model, variant, "safetensors", how)
+    return perplexity(model, artifact.load(path, artifact.Config(variant, expand=True)).float())

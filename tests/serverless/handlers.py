@@ -52,6 +52,8 @@ class Misbehaving(Words):
             while time.perf_counter() - start < event["seconds"]:
                 pass
             yield time.process_time() - used
+        elif what == "count":
+            yield sum(number * number for number in range(event["to"]))
         elif what == "allocate":
             self.held = bytearray(event["mb"] << 20)
         elif what == "fail":

@@ -40,7 +40,7 @@ def test_searches_choose_from_the_recorded_latencies(cases, monkeypatch):
     monkeypatch.setattr(bench_memory, "recorded", lambda: made)
     bench_memory.choice.cache_clear()
     chosen, probes = (cases[f"serverless/memory/tiny-target/searches/{name}"] for name in ("memory_size", "probes"))
-    assert samples(chosen, "grid") == samples(chosen, "golden-section") == samples(chosen, "three-points") == [768.0]
+    assert samples(chosen, "grid") == samples(chosen, "golden-section") == samples(chosen, "three-points") == [640.0]
     assert samples(probes, "grid") == [len(bench_memory.SIZES)]
     bench_memory.choice.cache_clear()
 
@@ -53,7 +53,7 @@ def test_the_ways_differ_from_the_baseline_in_what_their_names_say(cases):
             whole = cases[f"serverless/{start}/{model}/cold_start_latency"]
             assert [one.name for one in whole.implementations] == list(ways)
     sources = {"dense", "magnitude", "semi-structured", "layers", "svd"}
-    assert {way.source for way in bench_ways.SHARED.values()} == sources
+    assert {way.source for way in bench_ways.WAYS["forked"]["tiny-target"].values()} == sources
     formats = {way.format for way in bench_ways.WAYS["forked"]["smollm2-135m"].values()}
     assert formats == set(artifact.FORMATS)
 
@@ -63,7 +63,7 @@ def test_a_forked_life_has_its_imports_behind_it():
     """And every kind of file is served from the same zygote."""
     found = bench_ways.trial("forked", "tiny-target", 0)
     lives = {name: bench_ways.life_of(one) for name, one in found.items()}
-    assert set(lives) == set(bench_ways.SHARED)
+    assert set(lives) == set(bench_ways.WAYS["forked"]["tiny-target"])
     assert all(life.phases.imports_s < 0.5 * life.phases.total_s for life in lives.values())
     answers = {name: life.answer.result for name, life in lives.items()}
     assert answers["mapped-float32"] == answers["pickle-float32"]

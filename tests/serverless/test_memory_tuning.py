@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from reference_impls.serverless import cpu_share
+from reference_impls.serverless.cpu_quota import DutyCycle
 from reference_impls.serverless.memory_tuning import SEARCHES, Config, Probe, fit, golden_section, grid, three_points
+from reference_impls.serverless.runner import Function, Instance
 
 SIZES = range(128, 3073, 64)
 SEARCHED = [name for name in SEARCHES if name != "grid"]
@@ -105,3 +107,36 @@ def test_impossible_configs_are_refused():
         Config(slo_s=0)
     with pytest.raises(ValueError, match="at least one size"):
         grid(always(curve(0)), [])
+
+
+MEASURED_SIZES = (256, 320, 384, 448, 512, 640, 768, 896, 1024, 1152, 1280, 1408, 1536, 1664, 1769, 3008)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """A real process at every size: medians of 15 requests under its share of a core."""
+    event, found = {"do": "count", "to": 150_000}, {}
+    handler = Function("tests.serverless.handlers:Misbehaving")
+    with Instance(handler) as instance, DutyCycle(instance.pid, 1.0) as quota:
+        for size in MEASURED_SIZES:
+            quota.set(cpu_share(size))
+            found[size] = float(np.median([instance.invoke(event).latency_s for _ in range(15)]))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SEARCHED)
+@pytest.mark.parametrize("times", [math.inf, 2.5])
+def test_the_bounds_hold_on_a_measured_curve_but_for_its_noise(measured, name, times):
+    """2 % more than the grid, and what the widest dent of the curve allows: where latency rises with memory."""
+    slo = times * measured[MEASURED_SIZES[-1]]
+    latency = always(measured.__getitem__)
+    whole = grid(latency, MEASURED_SIZES, Config(slo_s=slo))
+    found = SEARCHES[name](latency, MEASURED_SIZES, Config(slo_s=slo))
+    costs = [probe.cost for probe in whole.probes]
+    seconds = [probe.median_s for probe in whole.probes]
+    noise = max(later / min(seconds[: at + 1]) for at, later in enumerate(seconds))
+    assert found.best.cost <= 1.02 * noise * whole.best.cost
+    assert found.best.p95_s <= slo
+    assert len(found.probes) <= len(MEASURED_SIZES) / 2 + 1
+    assert max(costs) > 1.02 * noise * min(costs)  # the bound says something
