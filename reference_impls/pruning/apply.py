@@ -5,7 +5,7 @@ The model that is given stays as it is. What comes back is labelled layer by lay
 from `shrink` has no label: it really is smaller.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -39,16 +39,21 @@ def prune_model(
     model: nn.Module,
     method: Method | ModelMethod | str,
     config: Any,
-    calibration: Calibration | None = None,
+    calibration: Calibration | Mapping[str, LayerStats] | None = None,
     skip: tuple[str, ...] = SKIP,
     effect: Effect = "simulated",
 ) -> nn.Module:
     """A copy of the model that went through the method.
 
-    method: a module of this package or its name; config: its Config; skip, effect: for methods that work on one
-    weight; effect "packed" needs weights that are 2 of 4.
+    method: a module of this package or its name; config: its Config, or those of its fields that are not to be as
+        they are by default; skip, effect: for methods that work on one weight; effect "packed" needs weights that are
+        2 of 4;
+    calibration: how to run the model, or, for methods that work on one weight, what `calibration.collect` saw of it
+        before, by the names of the layers.
     """
     found = find_method(method)
+    if isinstance(config, Mapping):
+        config = found.Config(**config)
     if hasattr(found, "shrink"):
         smaller: nn.Module = found.shrink(model, config, calibration)
         return smaller

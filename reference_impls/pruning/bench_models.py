@@ -5,7 +5,7 @@ Two models: the trained tiny target, and SmolLM2-135M where it is installed, who
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import count
 from typing import Any, Literal
@@ -26,7 +26,7 @@ CONTEXT = 256
 EVALUATED = {"tiny-target": 2048, "smollm2-135m": 1024}
 CALIBRATED = {"tiny-target": 4096, "smollm2-135m": 2048}
 SEEDS = 6
-"""Draws of the calibration text where a method reads any: the samples of its cases."""
+"""Draws of the calibration text where a method reads any: as many as an interval of their median needs."""
 PROPERTY = "a property of the model and the text, not of the machine"
 Effect = Literal["simulated", "packed", "kernel"]
 
@@ -71,9 +71,24 @@ def calibration_of(name: str, seed: int, sample_rows: int = 256) -> Calibration:
 
 @lru_cache(maxsize=SEEDS)
 def stats_of(name: str, seed: int) -> dict[str, LayerStats]:
-    """Statistics of every linear layer of the dense model."""
+    """Statistics of every linear layer of the dense model; what is read together is summed up once."""
     model = load_model(name)
-    return collect(model, dict(find_linears(model)), calibration_of(name, seed))
+    calibration = replace(calibration_of(name, seed), forward=_without_head)
+    layers = find_linears(model)
+    found = collect(model, {one: layer for one, layer in layers.items() if one == _reader(one)}, calibration)
+    return {one: found[_reader(one)] for one in layers}
+
+
+def _without_head(model: Any, tokens: Tensor) -> Tensor:
+    """The head reads no calibration text. tokens: (batch, seq) -> (batch, seq, hidden)"""
+    states: Tensor = model.hidden_states(tokens)
+    return states
+
+
+def _reader(layer: str) -> str:
+    """The layer that stands for all that read the same input: queries for keys and values, the gate for `up`."""
+    block, _, part = layer.rpartition(".")
+    return f"{block}.{ {'key': 'query', 'value': 'query', 'up': 'gate'}.get(part, part) }"
 
 
 def pruned(name: str, method: Any, config: Any, seed: int) -> Decoder:

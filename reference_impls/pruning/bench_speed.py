@@ -10,16 +10,17 @@ import torch
 
 from reference_impls.measurement.case import Case, Ceilings, Implementation, Limit, Quality, Step, Workload
 from reference_impls.models.decoder import Decoder
-from reference_impls.pruning import contextual, layers, surgery, wanda, width
+from reference_impls.pruning import contextual, layers, surgery, wanda
 from reference_impls.pruning.apply import prune_model
 from reference_impls.pruning.bench_models import (
-    calibration_of,
     dense_perplexity,
     load_model,
     perplexity,
+    stats_of,
     tokens_of,
     workload,
 )
+from reference_impls.pruning.bench_structures import influence, shrunk
 from reference_impls.pruning.semi_structured import SemiStructuredLinear
 
 CACHED, PROMPT = 64, 256
@@ -94,14 +95,13 @@ def _variant(name: str, model: str) -> Decoder:
     dense = load_model(model)
     if name == "dense":
         return dense
-    calibration = calibration_of(model, 0)
     if name.startswith("neurons"):
-        return width.shrink(dense, width.Config(int(name.rpartition("-")[2]) / 100), calibration)
+        return shrunk(model, "width", int(name.rpartition("-")[2]) / 100, 0)
     if name == "blocks-5":
-        return layers.shrink(dense, layers.Config(5), calibration)
+        return surgery.remove_blocks(dense, layers.least_influential(influence(model, 0), 5))
     if name == "active-30":
         return contextual.shrink(dense, contextual.Config(0.3, "gate"))
-    found = prune_model(dense, wanda, wanda.Config(n_of_m=(2, 4)), calibration, effect="packed")
+    found = prune_model(dense, wanda, wanda.Config(n_of_m=(2, 4)), stats_of(model, 0), effect="packed")
     return surgery.as_decoder(found)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from reference_impls.models.generate import generate
-from reference_impls.pruning import magnitude, sparsegpt, wanda
+from reference_impls.pruning import layers, magnitude, sparsegpt, wanda
 from reference_impls.pruning.apply import MaskedLinear, prune_model, sparsity
 from reference_impls.pruning.semi_structured import SemiStructuredLinear
 from reference_impls.quantization.apply import effects, find_linears, weight_bytes
@@ -32,6 +32,26 @@ def test_sparsity_is_exact_and_the_head_is_left_out(name):
     assert torch.equal(result.head.weight, model.head.weight)
     assert set(effects(result)) == set(find_linears(model))
     assert set(effects(result).values()) == {"simulated"}
+
+
+@METHODS
+def test_fields_are_a_config_and_statistics_seen_before_do_as_text_does(name):
+    model, options = small_decoder(), {"sparsity": 0.25}
+    expected = prune_model(model, name, config_of(name, **options), calibration())
+    stats = collect(model, dict(find_linears(model)), calibration())
+    for found in (prune_model(model, name, options, calibration()), prune_model(model, name, options, stats)):
+        same = zip(found.parameters(), expected.parameters(), strict=True)
+        assert all(torch.equal(one, other) for one, other in same)
+    with pytest.raises(TypeError, match="sparsness"):
+        prune_model(model, name, {"sparsness": 0.25}, calibration())
+
+
+def test_fields_are_a_config_of_a_method_on_models_too():
+    model = small_decoder()
+    expected = prune_model(model, "layers", layers.Config(1), calibration())
+    found = prune_model(model, "layers", {"removed": 1}, calibration())
+    assert len(found.blocks) == len(model.blocks) - 1
+    assert torch.equal(found(tokens_of()), expected(tokens_of()))
 
 
 @METHODS

@@ -9,6 +9,8 @@ from reference_impls.low_rank import bench as low_rank_bench
 from reference_impls.measurement.case import Ceilings
 from reference_impls.pruning import bench, bench_gpu, bench_models, bench_speed, bench_structures, wanda
 from reference_impls.pruning.bench_models import CONTEXT, EVALUATED, by_seed, calibration_of, tokens_of
+from reference_impls.quantization.apply import find_linears
+from reference_impls.quantization.calibration import collect
 from scripts.bench.runner import Budget, run_case
 from scripts.catalogue.vocabulary import METRICS
 from tests.pruning.test_layers import deep_decoder
@@ -21,8 +23,10 @@ EVERY = [(family, case) for family, found in FAMILIES.items() for case in found]
 
 def forget():
     """Nothing that was kept of one model may be taken for another's."""
-    for kept in (bench_models.stats_of, bench_models.dense_perplexity, bench._kept_perplexity, bench_speed._variant):
-        kept.cache_clear()
+    for module in (bench_models, bench, bench_speed, bench_structures):
+        for kept in vars(module).values():
+            if hasattr(kept, "cache_clear"):
+                kept.cache_clear()
 
 
 @pytest.fixture
@@ -123,6 +127,16 @@ def test_seeds_draw_other_text_and_the_same_seed_the_same():
     first, again, other = (torch.cat([*calibration_of("tiny-target", seed).batches]) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_what_is_seen_once_is_what_every_layer_sees(small_model):
+    model = bench_models.load_model("tiny-target")
+    seen = collect(model, dict(find_linears(model)), calibration_of("tiny-target", 0))
+    shared = bench_models.stats_of("tiny-target", 0)
+    assert shared.keys() == seen.keys()
+    for name, stats in seen.items():
+        assert torch.equal(shared[name].hessian, stats.hessian)
+        assert torch.equal(shared[name].mean_square, stats.mean_square)
 
 
 def test_a_step_goes_through_the_seeds():
