@@ -38,8 +38,19 @@ def fix(
     from scripts.catalogue.files import write_atomically
     from scripts.contributing.fix import fix_files
 
+    top, names = root.resolve(), []
+    for path in paths or []:
+        place = (root / path).resolve()
+        if not place.exists():
+            console.print(f"{path}: no such file or folder", style="red", markup=False)
+            raise typer.Exit(2)
+        if not place.is_relative_to(top / "entries") or not (place.is_dir() or path.endswith(".yaml")):
+            told = "only entries have one form: name .yaml files or folders below entries/"
+            console.print(f"{path}: {told}", style="red", markup=False)
+            raise typer.Exit(2)
+        names.append(place.relative_to(top).as_posix())
     changed = problems = 0
-    for name, fixed, content in fix_files(root, paths or []):
+    for name, fixed, content in fix_files(root, names):
         if fixed.problem:
             problems += 1
             print(f"{name}: {fixed.problem}")  # noqa: T201
@@ -62,9 +73,12 @@ def doctor(
     root: Root = HERE,
 ) -> None:
     """List what is missing or stale, what helps most first."""
-    from scripts.contributing.doctor import work_list
+    from scripts.contributing.doctor import WEIGHTS, work_list
     from scripts.website.errors import DataError
 
+    if kind and kind not in WEIGHTS:
+        console.print(f'[red]there is no kind "{kind[:40]}"; there are {", ".join(WEIGHTS)}[/]', highlight=False)
+        raise typer.Exit(2)
     try:
         works = [work for work in work_list(root) if kind in ("", work.kind)]
     except DataError as error:
@@ -116,7 +130,8 @@ def from_issue(
     try:
         taken = take(root, sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
     except (IssueError, OSError) as error:
-        console.print(f"[red]{error}[/]", markup=True, highlight=False)
+        told = f"{file}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        console.print(told, style="red", markup=False, highlight=False)
         raise typer.Exit(1) from None
     for name, text in taken.files.items():
         print(f"--- {name}\n{text}" if dry_run else name)  # noqa: T201
@@ -162,8 +177,12 @@ def outside_links(root: Root = HERE) -> None:
     from scripts.contributing import outside_links as links
 
     found = links.outside_links(load_catalogue(root))
-    with console.status(f"asking {len(found):,} addresses"):
-        print(links.report(links.ask_all(found)))  # noqa: T201
+    with console.status("asking") as status:
+
+        def say(count: int) -> None:
+            status.update(f"asked {count:,} of {len(found):,} addresses")
+
+        print(links.report(links.ask_all(found, say=say)))  # noqa: T201
 
 
 @app.command()

@@ -95,7 +95,8 @@ def recognise(text: str, forms: Mapping[str, Mapping[str, tuple[str, bool]]]) ->
     )
     labels = forms[name]
     if not answers.keys() & labels.keys():
-        raise IssueError(f"the issue was made with none of the forms {', '.join(forms)}")
+        wanted = "its text holds a line `### Question` above each answer, as the form writes it"
+        raise IssueError(f"the issue was made with none of the forms {', '.join(forms)}; {wanted}")
     missing = [label for label, (_, required) in labels.items() if required and not answers.get(label)]
     if missing:
         raise IssueError(f'"{missing[0]}" is not answered; the form {name} needs it')

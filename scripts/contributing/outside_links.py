@@ -1,11 +1,14 @@
 """Whether the addresses that the data name still answer: a report for people, never a reason to refuse a change."""
 
+import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, Queue
+from threading import Thread
 from urllib.parse import urlsplit
 
 from scripts.catalogue.cross_checks import page_links
@@ -58,17 +61,53 @@ def ask(url: str) -> tuple[int | None, str]:
         return None, " ".join(str(error).split())[:120]
 
 
-def ask_all(links: dict[str, list[str]], ask_one: Callable[[str], tuple[int | None, str]] = ask) -> list[Answer]:
-    """The answers of all addresses, hosts side by side, a host's own one after the other."""
+def ask_all(
+    links: dict[str, list[str]],
+    ask_one: Callable[[str], tuple[int | None, str]] = ask,
+    say: Callable[[int], None] = lambda _: None,
+) -> list[Answer]:
+    """The answers of all addresses, hosts side by side, a host's own one after the other.
+
+    say: told how many have answered. Ctrl-C ends it: what is being asked is given up, and nothing else is asked.
+    """
     by_host: dict[str, list[str]] = defaultdict(list)
     for url in links:
         by_host[urlsplit(url).netloc].append(url)
 
-    def ask_host(urls: list[str]) -> list[Answer]:
-        return [Answer(url, *ask_one(url), tuple(links[url])) for url in urls]
+    found: list[Answer] = []
+    left: Queue[list[str]] = Queue()
+    for urls in sorted(by_host.values(), key=len, reverse=True):
+        left.put(urls)
+    failed: list[BaseException] = []
 
-    with ThreadPoolExecutor(HOSTS) as pool:
-        return [answer for answers in pool.map(ask_host, by_host.values()) for answer in answers]
+    def ask_hosts() -> None:
+        with suppress(Empty):
+            while True:
+                for url in left.get_nowait():
+                    found.append(Answer(url, *ask_one(url), tuple(links[url])))  # noqa: PERF401 counted meanwhile
+
+    # Threads of the executor would keep the program alive until they have asked all that they took.
+    threads = [Thread(target=_noting(ask_hosts, failed), daemon=True) for _ in range(HOSTS)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        say(len(found))
+        time.sleep(0.02)
+    if failed:
+        raise failed[0]
+    return found
+
+
+def _noting(work: Callable[[], None], failed: list[BaseException]) -> Callable[[], None]:
+    """The same work, with what it raises put on the list."""
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 told by the main thread
+            failed.append(error)
+
+    return run
 
 
 def report(answers: Iterable[Answer]) -> str:

@@ -1,12 +1,16 @@
 """The link report names what a person should look at, and asks no host twice at a time."""
 
+import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
+
 from scripts.catalogue.load import load_catalogue
 from scripts.contributing.outside_links import Answer, ask, ask_all, outside_links, report
-from tests.builders import checkout, entry, page
+from tests.builders import REPOSITORY, checkout, entry, page
 
 
 def test_every_address_is_found_with_its_files(tmp_path):
@@ -38,6 +42,24 @@ def test_a_host_is_asked_one_address_at_a_time():
     answers = ask_all({f"https://one.example.org/{n}": ["f"] for n in range(6)}, slow)
     assert len(answers) == 6
     assert worst == 1
+
+
+def test_ctrl_c_waits_for_no_answer():
+    program = """
+import _thread, threading, time
+from scripts.contributing.outside_links import ask_all
+threading.Timer(0.2, _thread.interrupt_main).start()
+ask_all({f"https://one.example.org/{n}": ["f"] for n in range(99)}, lambda url: time.sleep(60))
+"""
+    begin = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.stderr.strip().endswith("KeyboardInterrupt")
+    assert time.monotonic() - begin < 30
+
+
+def test_a_fault_of_ours_is_no_answer():
+    with pytest.raises(ZeroDivisionError):
+        ask_all({"https://one.example.org/": ["f"]}, lambda url: (1 // 0, ""))
 
 
 class Server(BaseHTTPRequestHandler):
