@@ -2,7 +2,7 @@
 
 It is built twice, from the checkout and from the source distribution, which must give the same files; installed with
 what it needs alone into a fresh environment; there every module is imported, a model is quantised, and the families'
-tests run against what was installed.
+tests run against what was installed. The lowest torch is tried with the lowest numpy.
 """
 
 import hashlib
@@ -48,15 +48,14 @@ class Trial:
     problems: list[str] = field(default_factory=list)
 
 
-def requirement(root: Path, wanted: str) -> str:
-    """ "lowest", "newest" or a version -> what pip is asked for."""
+def requirement(root: Path, wanted: str) -> list[str]:
+    """What pip is asked for. "lowest": the lower bound of everything that the wheel needs; "newest"; or a version."""
     if wanted == "newest":
-        return "torch"
+        return ["torch"]
     if wanted != "lowest":
-        return f"torch=={wanted}"
+        return [f"torch=={wanted}"]
     project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
-    [bound] = [found[1] for line in project["dependencies"] if (found := re.match(r"torch>=([\d.]+)", line))]
-    return f"torch=={bound}.*"
+    return [re.sub(r"^([\w-]+)>=([\d.]+).*", r"\1==\2.*", line) for line in project["dependencies"]]
 
 
 def build_wheels(root: Path, folder: Path) -> tuple[Path, list[str]]:
@@ -94,23 +93,22 @@ def _done(command: list[str], what: str, **options: Any) -> str:
     return done.stdout
 
 
-def environment(folder: Path, wheel: Path, asked: str, tools: tuple[str, ...]) -> Path:
-    """A fresh environment with the wheel; -> its Python. asked: what pip installs as torch, or `HERE`."""
-    venv.create(folder, with_pip=asked != HERE, clear=True)
+def environment(folder: Path, wheel: Path, asked: list[str], tools: tuple[str, ...]) -> Path:
+    """A fresh environment with the wheel; -> its Python. asked: of pip; where it is nothing, what is here is seen."""
+    venv.create(folder, with_pip=bool(asked), clear=True)
     python = folder / "bin" / "python"
-    if asked == HERE:
+    if not asked:
         own = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
         _done([sys.executable, "-m", "zipfile", "-e", str(wheel), str(own)], "unpacking the wheel")
         beside = [place for place in sys.path if place.endswith("site-packages")]
         (own / "beside.pth").write_text("\n".join(beside) + "\n", "utf-8")
         return python
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _done([*pip, asked, str(wheel)], f"installing {asked}")
+    _done([*pip, *asked, str(wheel)], f"installing {' '.join(asked)}")
     if tools:
-        frozen = _done(
-            [str(python), "-c", "import torch; print(torch.__version__.partition('+')[0])"], "importing torch"
-        )
-        _done([*pip, *tools, f"torch=={frozen.strip()}"], "installing the tools of the tests")
+        listed = _done([*pip[:3], "list", "--format=freeze", *pip[-1:]], "listing what is installed").splitlines()
+        frozen = [line for line in listed if line.startswith(("torch==", "numpy=="))]
+        _done([*pip, *tools, *frozen], "installing the tools of the tests")
     return python
 
 
@@ -173,7 +171,7 @@ def try_wheel(
     wheel, differing = build_wheels(root, folder)
     for one in wanted:
         say(f"{one}: installing")
-        asked = HERE if one == HERE else requirement(root, one)
+        asked = [] if one == HERE else requirement(root, one)
         python = environment(folder / f"env-{one}", wheel, asked, TOOLS if tests else ())
         facts, problems = trial(python, root, folder / f"trial-{one}")
         found = Trial(one, facts, problems=problems)
