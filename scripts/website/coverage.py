@@ -67,8 +67,8 @@ def _untested(ledger: Ledger) -> Gap:
         for row in rows
     ]
     remedy = (
-        "Name the benchmark case that tests it under test, or write one in the family's bench.py; where a claim waits "
-        "for a run, record it: python -m scripts.bench CASE."
+        "Name the benchmark case that tests it under `test`, or write one in the family's `bench.py`; where a claim "
+        "waits for a run, record it: `python -m scripts.bench CASE`."
     )
     return Gap("untested", "Claims that are untested", remedy, lines)
 
@@ -82,7 +82,7 @@ def _without_implementation(views: Views, families: Families) -> Gap:
     ]
     leaves.sort(key=lambda leaf: (-leaf.count, leaf.slug))
     remedy = (
-        "Write reference_impls/<family>/<technique>.py with a test, and name the family in the page's front matter."
+        "Write `reference_impls/<family>/<technique>.py` with a test, and name the family in the page's front matter."
     )
     lines: list[tuple[str, str | None, str]] = [(leaf.title, leaf.href, f"{leaf.count} papers") for leaf in leaves]
     return Gap("no-implementation", "Techniques without an implementation", remedy, lines)
@@ -98,7 +98,7 @@ def _never_run(families: Families) -> Gap:
         for name in names
         if (family, name) not in run
     ]
-    remedy = "Add a case with a module to the family's bench.py, and record it: python -m scripts.bench <family>."
+    remedy = "Add a case with a module to the family's `bench.py`, and record it: `python -m scripts.bench <family>`."
     return Gap("never-run", "Implementations without a recorded run", remedy, lines)
 
 
@@ -122,7 +122,7 @@ def _stale(views: Views, families: Families, settings: Settings) -> Gap:
     runs = sorted(views.derived.catalogue.runs.items())
     found = ((file, _family_href(families, run.suite), stale(settings.root, run)) for file, run in runs)
     lines: list[tuple[str, str | None, str]] = [(file, href, why) for file, href, why in found if why]
-    remedy = "Run the suite again on that machine: python -m scripts.bench <family>."
+    remedy = "Run the suite again on that machine: `python -m scripts.bench <family>`."
     return Gap("stale", "Recorded runs older than their code", remedy, lines)
 
 
