@@ -13,6 +13,8 @@ from urllib.parse import urlencode
 from scripts.catalogue.addresses import technique_href
 from scripts.catalogue.load import Entry, Page
 from scripts.catalogue.model import Measurement, Run
+from scripts.website.cold_starts import PAGE as COLD_STARTS
+from scripts.website.cold_starts import ColdStartsView, cold_starts
 from scripts.website.derive import Derived, lineage
 from scripts.website.errors import BuildError
 from scripts.website.evidence import RunView, run_views
@@ -114,6 +116,13 @@ class Families:
         if family is None or slug == STUDY:
             return None
         return who_pays(self.runs, self.modules, [(family, one.name) for one in self.shown(slug, family)])
+
+    def cold_starts(self, slug: str) -> ColdStartsView | None:
+        """What was recorded of starts from files that the methods of a page made, or None."""
+        family = self.pages[slug].technique.family
+        if family is None or slug == COLD_STARTS:
+            return None
+        return cold_starts(self.points, self.modules, [(family, one.name) for one in self.shown(slug, family)])
 
     def figures(self) -> list[FigureView]:
         """Every figure of every page: what the build writes beside them."""

@@ -14,6 +14,7 @@ from scripts.catalogue.addresses import paper_href, technique_href
 from scripts.catalogue.load import Entry
 from scripts.catalogue.venues import VENUES
 from scripts.catalogue.vocabulary import AREAS, RESOURCE_MEANING
+from scripts.website.cold_starts import PAGE as COLD_STARTS
 from scripts.website.compare import Comparison
 from scripts.website.coverage import make_coverage
 from scripts.website.explorer import Explorer
@@ -214,6 +215,7 @@ class Pages:
         known = self.explorer.implemented_keys, self.explorer.tested_keys
         context["timeline"] = timeline(slug, self.derived.below[slug], *known)
         context |= {"w": self.families.who_pays(slug), "study_href": technique_href(STUDY)}
+        context |= {"c": self.families.cold_starts(slug), "starts_href": technique_href(COLD_STARTS)}
         return {
             "before": self.render("technique_before.html", root=root, t=view),
             "after": self.render("technique_after.html", root=root, t=view, **context),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
-from scripts.website.plots import cold_start, stopping
+from scripts.website.plots import cold_start, start_pace, stopping
 from scripts.website.plots.apply import time_to_apply
 from scripts.website.plots.draw import PlotView
 from scripts.website.plots.load import latency_by_load
@@ -65,6 +65,7 @@ PLOTS: dict[str, Plot] = {
     "time-energy": _against("jct", "energy_per_job"),
     **{name: partial(_along, which=name) for name in _ALONG},
     **cold_start.PLOTS,
+    **start_pace.PLOTS,
     **stopping.PLOTS,
 }
 """Id -> the function that draws it."""
