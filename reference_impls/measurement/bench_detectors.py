@@ -121,9 +121,8 @@ def _recall(light: float, group: int) -> Case:
         return lambda: share
 
     place = f"light-{100 * light:.0f}/{('tall', 'small')[group]}/recall"
-    names = [*DETECTORS] if light < 1 else [FLOAT, INT8]  # of themselves, the others find all
     title = f"Found again at {100 * light:.0f} % of the light: {GROUPS[group]}"
-    return _case(place, title, "recall", light, names, value, None, {"boxes": GROUPS[group]})
+    return _case(place, title, "recall", light, [*DETECTORS], value, None, {"boxes": GROUPS[group]})
 
 
 def _change(what: str, light: float) -> Case:

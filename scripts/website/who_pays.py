@@ -1,8 +1,8 @@
 """Who pays for compression: what the recorded fairness study says of the methods of a technique page.
 
-The study is the suite `measurement`, cases `…/group_gap_change`: by how many points the gap between two groups moved
-when a model was made smaller. Its variants are named after methods (`wanda-50`, `shortgpt-2`); a variant belongs to the
-module of that name, or to the one that a recorded method of that name exercises.
+The study is the suite `measurement`, cases `measurement/language/…/group_gap_change`: by how many points the gap
+between two groups moved when a model was made smaller. Its variants are named after methods (`wanda-50`, `shortgpt-2`);
+a variant belongs to the module of that name, or to the one that a recorded method of that name exercises.
 """
 
 import re
@@ -14,6 +14,8 @@ import numpy as np
 from scripts.catalogue.model import Measurement, Run
 
 SUITE, METRIC, MARGIN = "measurement", "group_gap_change", "group_gap_margin"
+CASES = "measurement/language/"
+"""Of one model on the same sentences; drawings and video, whose variants are of other models, stay on their page."""
 STUDY = "measurement/fairness-testing"
 """The page that explains the study and shows all of it."""
 
@@ -81,7 +83,7 @@ def who_pays(
     if found is None:
         return None
     file, run = found
-    changes = [one for one in run.measurements if one.metric == METRIC]
+    changes = [one for one in run.measurements if _is_change(one)]
     methods, wanted = _methods(runs, modules), set(shown)
     variants = list(dict.fromkeys(one.implementation for one in changes if one.role == "method"))
     kept = [name for name in variants if methods_of(name, methods) & wanted]
@@ -108,6 +110,10 @@ def who_pays(
     )
 
 
+def _is_change(one: Measurement) -> bool:
+    return one.metric == METRIC and one.case.startswith(CASES)
+
+
 def methods_of(variant: str, known: Mapping[str, set[Method]]) -> set[Method]:
     """Those whose name the variant's begins with, the longest such name: `wanda-2-of-4` -> wanda's."""
     parts = variant.split("-")
@@ -118,7 +124,7 @@ def methods_of(variant: str, known: Mapping[str, set[Method]]) -> set[Method]:
 def _newest(runs: Mapping[str, Run]) -> tuple[str, Run] | None:
     """The run with most of the study, of several the newest."""
     held = [
-        (sum(one.metric == METRIC for one in run.measurements), run.started.timestamp(), file)
+        (sum(map(_is_change, run.measurements)), run.started.timestamp(), file)
         for file, run in runs.items()
         if run.suite == SUITE
     ]

@@ -142,7 +142,7 @@ def test_cases_hold_together():
     assert len(cases) == 8 + 3 + 4
     for case in cases.values():
         assert case.implementations[0].role == "baseline" and "attributes of people" in case.workload["labels"]
-    assert len(cases["light-100/tall/recall"].implementations) == 2
+    assert len(cases["light-100/size-by-int8/group_gap_change"].implementations) == 2
     assert len(cases["light-10/small/recall"].implementations) == 4
 
 

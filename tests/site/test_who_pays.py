@@ -68,6 +68,16 @@ def test_a_page_has_the_variants_of_its_methods_only():
     assert (view.dense, view.rows[0].accuracy) == (80.0, 60.0)  # 85 and 75; 70 and 50
 
 
+def test_drawings_and_video_are_other_studies():
+    video = change("rtn-4", "age", -9.0)
+    video |= {"case": "measurement/video/light-10/size-by-int8/group_gap_change"}
+    with_video = {"results/mm/measurement.json": study(video)}
+    shown, expected = (who_pays(one, MODULES, [("quantization", "rtn")]) for one in (with_video, runs()))
+    assert (shown.gaps, shown.rows) == (expected.gaps, expected.rows)
+    only = {"results/mm/measurement.json": run_of(video, suite="measurement")}
+    assert who_pays(only, MODULES, [("quantization", "rtn")]) is None
+
+
 def test_a_name_that_is_no_module_is_found_through_the_method_that_was_recorded_under_it():
     view = who_pays(runs(), MODULES, [("pruning", "layers")])
     assert [row.variant for row in view.rows] == ["shortgpt-2"]

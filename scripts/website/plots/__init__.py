@@ -11,6 +11,7 @@ from functools import partial
 from scripts.website.plots import cold_start, start_pace, stopping
 from scripts.website.plots.apply import time_to_apply
 from scripts.website.plots.draw import PlotView
+from scripts.website.plots.light import recall_by_light
 from scripts.website.plots.load import latency_by_load
 from scripts.website.plots.points import Point
 from scripts.website.plots.quality import by_field, by_metric, quality_against
@@ -61,6 +62,7 @@ PLOTS: dict[str, Plot] = {
     "quality-sparsity": _saved("sparsity", "share of zeros"),
     "quality-state": _quality("training_state_bytes"),
     "quality-trained": _quality("trained_parameters"),
+    "recall-light": recall_by_light,
     "slowdown-throughput": _against("online_slowdown", "offline_throughput"),
     "time-energy": _against("jct", "energy_per_job"),
     **{name: partial(_along, which=name) for name in _ALONG},
