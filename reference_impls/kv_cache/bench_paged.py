@@ -21,7 +21,8 @@ SHARED, OWN = 192, 32
 
 def cases() -> list[Case]:
     """Waste, steps, a prefix."""
-    steps = [_step_case("tiny-target", 8, 512), _step_case("smollm2-135m", 1, 1024), _step_case("smollm2-135m", 4, 256)]
+    settings = (("tiny-target", 8, 512), ("smollm2-135m", 1, 256), ("smollm2-135m", 1, 1024), ("smollm2-135m", 4, 256))
+    steps = [_step_case(*setting) for setting in settings]
     return [_waste_case(), *steps, _prefix_case()]
 
 

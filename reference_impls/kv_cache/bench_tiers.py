@@ -1,12 +1,14 @@
 """How near to its tier's own bandwidth the fetch of a layer comes: against one copy, or one file read, as large.
 
-The baselines run in the same rounds; the limits are what this machine did at most in the same run.
+Both go into two buffers in turn, as fetches do. The baselines run in the same rounds; the limits are what this machine
+did at most in the same run.
 """
 
 import os
 import tempfile
 from collections.abc import Callable
 from functools import cache, partial
+from itertools import cycle
 
 import torch
 
@@ -77,10 +79,10 @@ def _fetch(place: HostPlace | DiskPlace, work: Workload, device: str) -> Step:  
 
 def _copy(work: Workload, device: str) -> Step:  # noqa: ARG001
     source = torch.ones(nbytes() // 4)
-    target = torch.empty_like(source)
+    targets = cycle([torch.empty_like(source), torch.empty_like(source)])
 
     def step() -> None:
-        target.copy_(source)
+        next(targets).copy_(source)
 
     return step
 
@@ -90,12 +92,12 @@ def _read(work: Workload, device: str) -> Step:  # noqa: ARG001
     file.write(os.urandom(nbytes()))
     file.flush()
     os.fsync(file.fileno())
-    target = torch.empty(nbytes(), dtype=torch.uint8)
+    targets = cycle([torch.empty(nbytes(), dtype=torch.uint8) for _ in range(2)])
 
     def step() -> None:
         with open(file.name, "rb", buffering=0) as again:  # noqa: PTH123 unbuffered on purpose
             drop_pages(again)
-            fill(target, again)
+            fill(next(targets), again)
 
     return step
 

@@ -60,7 +60,9 @@ def cases() -> list[Case]:
         "longest_tokens": LONGEST,
     }
     fitting = [_way(name, partial(by_seed, partial(concurrent, size))) for name, size in PAGES.items()]
-    rated = [_way(name, partial(by_seed, partial(rate_within_target, size))) for name, size in PAGES.items()]
+    rated = [
+        _way(name, partial(by_seed, partial(rate_within_target, size))) for name, size in PAGES.items() if size != 256
+    ]
     return [
         value_case(
             "serving/fixed-memory/concurrent_requests",

@@ -61,7 +61,7 @@ class Setup:
 
 
 TINY = Setup("tiny-target", 50, 8, 6, longest=48)
-SMOLLM2 = Setup("smollm2-135m", 50, 4, 1, longest=32)
+SMOLLM2 = Setup("smollm2-135m", 50, 4, 3, longest=32)
 CPU = (TINY, SMOLLM2)
 CUDA = tuple(Setup("random-1b", 8 * batch, batch, 3, longest=256, blocks=batch * 40) for batch in (16, 64, 128))
 

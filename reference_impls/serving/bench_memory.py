@@ -232,6 +232,7 @@ def _split_case(name: str, targets: str) -> Case:
         "throughput_at_slo",
         work | {"prefill_devices": a, "decode_devices": b},
         [way("together", f"together-{name}", "baseline", None), way("apart", name, "method", "disaggregation")],
+        trials=4,
     )
 
 

@@ -18,7 +18,7 @@ from reference_impls.serving.simulate import capacity, simulate
 from reference_impls.serving.traces import Config as TraceConfig
 from reference_impls.serving.traces import generate
 
-REQUESTS = 400
+REQUESTS, MANY = 400, 10_000
 TRIALS = 6
 LOADS = (50, 70, 90, 100, 120)
 TRACES = {"conversation": "poisson", "zipf": "poisson", "bimodal": "bursts"}
@@ -67,17 +67,21 @@ CONTENDERS = (
 
 
 @cache
-def requests_of(lengths: str, arrivals: str, load: float, seed: int, limits: Limits = LIMITS) -> Any:
+def requests_of(
+    lengths: str, arrivals: str, load: float, seed: int, limits: Limits = LIMITS, count: int = REQUESTS
+) -> Any:
     """A trace at a share of what the server can finish at most, in percent."""
-    base = TraceConfig(lengths, REQUESTS, 1.0, arrivals, seed)
+    base = TraceConfig(lengths, count, 1.0, arrivals, seed)
     rate = capacity(generate(TraceConfig(lengths, 4000, 1.0, "together", 12345)), COST, limits) * load / 100
     return generate(TraceConfig(base.lengths, base.count, rate, base.arrivals, base.seed))
 
 
 @cache
-def outcome(contender: Contender, lengths: str, arrivals: str, load: float, seed: int) -> Mapping[str, float]:
+def outcome(
+    contender: Contender, lengths: str, arrivals: str, load: float, seed: int, requests: int = REQUESTS
+) -> Mapping[str, float]:
     """Every metric of one run."""
-    trace = requests_of(lengths, arrivals, load, seed)
+    trace = requests_of(lengths, arrivals, load, seed, LIMITS, requests)
     record = simulate(trace, contender.make(), COST, contender.limits)
     found = latencies(record)
     values = {name: of(record) for name, of in METRICS.items()}
@@ -132,9 +136,23 @@ def load_cases() -> list[Case]:
     return found
 
 
-def _way(one: Contender, lengths: str, arrivals: str, load: float, metric: str) -> Implementation:
+def long_cases() -> list[Case]:
+    """Every policy on every trace, with so many requests that beginning and end do not count."""
+    found = []
+    for lengths, arrivals in TRACES.items():
+        for metric in ("latency_per_token", "jct", "jct_tail"):
+            ways = [_way(one, lengths, arrivals, 90, metric, MANY) for one in CONTENDERS]
+            title = f"Simulated {lengths} requests at 90 % load, {MANY:,} of them"
+            work = workload_of(lengths, arrivals, 90) | {"requests": MANY}
+            found.append(value_case(f"serving/{lengths}/requests-{MANY}/{metric}", title, metric, work, ways, 2))
+    return found
+
+
+def _way(
+    one: Contender, lengths: str, arrivals: str, load: float, metric: str, requests: int = REQUESTS
+) -> Implementation:
     def value(seed: int) -> float:
-        return outcome(one, lengths, arrivals, load, seed)[metric]
+        return outcome(one, lengths, arrivals, load, seed, requests)[metric]
 
     return Implementation(one.name, one.role, "simulated", partial(by_seed, value), note=one.note, module=one.module)
 
@@ -224,4 +242,4 @@ def highest(met: Callable[[float], bool], low: float, high: float) -> float:
 
 def cases() -> list[Case]:
     """All of this module."""
-    return [*load_cases(), *other_cases(), *throughput_cases()]
+    return [*load_cases(), *long_cases(), *other_cases(), *throughput_cases()]

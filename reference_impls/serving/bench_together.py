@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from reference_impls.measurement.case import Case, Implementation, Role, Step, Workload
 from reference_impls.serving.bench_engine import CUDA, POLICIES, TINY, Setup, model_of, requests_of, run
+from reference_impls.serving.bench_hugging_face import peer
 from reference_impls.serving.cost import CostModel
 
 
@@ -13,6 +14,8 @@ def together_cases() -> list[Case]:
     found = []
     for setup in (TINY, *CUDA):
         ways = [_together(setup, name, "baseline" if name == names[0] else "method") for name in names]
+        if setup is TINY:
+            ways.append(peer(setup))
         found.append(_together_case(setup, "together", ways))
     for setup in CUDA:
         short = replace(setup, blocks=setup.batch * 12)

@@ -1,0 +1,63 @@
+"""The family's cases: what fits and what is shared follows from counting, and modules that are named exist."""
+
+from importlib import import_module
+
+import pytest
+
+from reference_impls.serving import bench, bench_capacity, bench_prefix
+from reference_impls.serving.bench_clock import SteadyClock
+from reference_impls.serving.bench_engine import CPU, rank_correlation
+from reference_impls.serving.bench_simulated import highest
+
+CASES = bench.cases()
+
+
+def test_modules_that_are_named_exist():
+    for case in CASES:
+        for one in case.implementations:
+            if one.module:
+                import_module(f"reference_impls.serving.{one.module}")
+
+
+def test_every_set_up_of_the_engine_has_fifty_requests_and_trials_to_compare():
+    assert all(setup.requests >= 50 and setup.trials >= 3 for setup in CPU)
+
+
+def test_a_reservation_holds_as_many_requests_as_longest_ones_fit():
+    """All but the last few iterations are full."""
+    most = bench_capacity.MEMORY_TOKENS / bench_capacity.LONGEST
+    reserved = bench_capacity.concurrent(bench_capacity.LONGEST, 0)
+    paged = bench_capacity.concurrent(256, 0)
+    assert 0.9 * most < reserved <= most
+    assert paged > 2 * reserved
+
+
+def test_what_programs_share_is_not_computed_again():
+    engine = bench_prefix.engine_of(True, SteadyClock())
+    engine.serve(bench_prefix.calls())
+    shared, calls, programs = bench_prefix.SHARED, bench_prefix.CALLS, bench_prefix.PROGRAMS
+    assert engine.reused_tokens == programs * (calls - 1) * shared
+    plain = bench_prefix.engine_of(False, SteadyClock())
+    plain.serve(bench_prefix.calls())
+    assert plain.answers == engine.answers
+
+
+def test_the_highest_is_found_to_four_per_cent():
+    assert highest(lambda x: x <= 3.7, 0.2, 20.0) == pytest.approx(3.7, rel=0.04)
+    assert highest(lambda x: False, 0.2, 20.0) == 0.2
+
+
+def test_ranks():
+    assert rank_correlation([1.0, 2.0, 3.0], [10.0, 20.0, 30.0]) == pytest.approx(1.0)
+    assert rank_correlation([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]) == pytest.approx(-1.0)
+
+
+@pytest.mark.slow
+def test_continuous_batching_of_transformers_gives_the_same_answers():
+    pytest.importorskip("transformers")
+    from reference_impls.serving import bench_hugging_face, fcfs
+    from reference_impls.serving.bench_engine import TINY, run
+    from reference_impls.serving.cost import CostModel
+
+    _, engine = run(TINY, lambda _: fcfs.Scheduler(), 0, "cpu", None, CostModel())
+    assert bench_hugging_face.answers(TINY) == engine.answers
