@@ -78,6 +78,7 @@ def _shape_case(shape: str, scale: Scale, what: str, metric: str, quality: str) 
         },
         implementations=tuple(_studied(name, role, shape, metric, quality, scale) for name, role in rules.items()),
         timed=False,
+        deterministic=True,
         no_limit="a property of the rule and the distribution, not of the machine",
         devices=("cpu",),
         trials=scale.batches,

@@ -225,6 +225,7 @@ def _storage_case(percent: int) -> Case:
             for name in ways
         ),
         timed=False,
+        deterministic=True,
         no_limit="a count of bytes",
         devices=("cpu",),
     )

@@ -150,6 +150,7 @@ def value_case(
             Implementation(way.name, way.role, way.effect, by_seed(way.measure), module=way.module) for way in ways
         ),
         timed=False,
+        deterministic=True,
         no_limit=why,
         devices=("cpu",),
         trials=trials,
