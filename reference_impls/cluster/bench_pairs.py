@@ -17,7 +17,7 @@ from reference_impls.models import smollm2
 
 SHARES = (10, 50, 100)
 TRIALS = 3
-SERVICES = (Service(), Service("smollm2-135m", prompt=4, tokens=3, seconds=4.0))
+SERVICES = (Service(), Service("smollm2-135m", prompt=4, tokens=3, seconds=3.5))
 """Requests of the larger model are short, so that a few seconds see several of them."""
 NEIGHBOURS = (Neighbour("lora"), Neighbour("score"), Neighbour("lora", nice=19))
 

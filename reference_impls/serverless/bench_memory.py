@@ -21,7 +21,7 @@ from reference_impls.serverless.runner import Instance
 MODEL = "tiny-target"
 SIZES = (256, 320, 384, 448, 512, 640, 768, 896, 1024, 1152, 1280, 1408, 1536, 1664, 1769, 2048, 2560, 3008)
 NEW = 8
-RULE = RuleConfig(error_bound=0.05, max_n=40)
+RULE = RuleConfig(error_bound=0.05, max_n=25)
 SLACK = 3.0
 """The target: this many times the median of the largest size."""
 

@@ -24,7 +24,7 @@ from reference_impls.serverless.runner import Function, Life, StartFailedError, 
 Start = Literal["cold", "forked"]
 HANDLER = "reference_impls.serverless.handlers:"
 TRIALS: dict[Start, dict[str, int]] = {
-    "cold": {"tiny-target": 5, "smollm2-135m": 4},
+    "cold": {"tiny-target": 5, "smollm2-135m": 3},
     "forked": {"tiny-target": 10, "smollm2-135m": 6},
 }
 """Lives of each way."""
@@ -72,12 +72,12 @@ WHOLE = {
     "mapped-bfloat16": Way(start="cold", role="baseline", module=None),
     "pickle-float32": Way("float32", "pickle", start="cold", role="peer", module=None),
     "mapped-int4": Way("int4", handler="GeneratePacked", start="cold"),
-    "eager-imports": Way(handler="EagerGenerate", start="cold", role="peer", module=None),
     "forked-int4": Way("int4", handler="GeneratePacked", module="fork_server"),
 }
+EAGER = Way(handler="EagerGenerate", start="cold", role="peer", module=None)
 GGUF = Way(format="gguf", handler="GenerateGguf", role="peer", module=None)
 WAYS: dict[Start, dict[str, dict[str, Way]]] = {
-    "cold": {"tiny-target": WHOLE, "smollm2-135m": WHOLE},
+    "cold": {"tiny-target": {**WHOLE, "eager-imports": EAGER}, "smollm2-135m": WHOLE},
     "forked": {"tiny-target": {**SHARED, **SMALL}, "smollm2-135m": {**SHARED, "gguf-expanded": GGUF}},
 }
 """How it begins -> model -> its ways."""
