@@ -16,9 +16,9 @@ every_method = pytest.mark.parametrize("name", METHODS)
 
 
 def test_all_known_methods_are_found():
-    assert {"lora", "dora", "pissa", "lora_plus", "bottleneck", "prefix", "bitfit"} == set(METHODS)
-    assert {"mezo", "lomo"} == set(UPDATES)
-    assert {"lora", "dora", "pissa", "lora_plus", "bitfit"} == set(MERGING)
+    assert {"lora", "dora", "pissa", "lora_plus", "bottleneck", "prefix", "bitfit"} <= set(METHODS)
+    assert {"mezo", "lomo"} <= set(UPDATES)
+    assert {"lora", "dora", "pissa", "lora_plus", "bitfit"} <= set(MERGING)
 
 
 @pytest.mark.parametrize("name", [*METHODS, *UPDATES])
