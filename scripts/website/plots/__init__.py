@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
-from scripts.website.plots import cold_start, start_pace, stopping
+from scripts.website.plots import cold_start, gauges, start_pace, stopping
 from scripts.website.plots.apply import time_to_apply
 from scripts.website.plots.draw import PlotView
 from scripts.website.plots.light import recall_by_light
@@ -67,6 +67,7 @@ PLOTS: dict[str, Plot] = {
     "time-energy": _against("jct", "energy_per_job"),
     **{name: partial(_along, which=name) for name in _ALONG},
     **cold_start.PLOTS,
+    **gauges.PLOTS,
     **start_pace.PLOTS,
     **stopping.PLOTS,
 }
