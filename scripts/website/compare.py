@@ -20,6 +20,7 @@ KINDS = {
     "quality-bytes": "quality",
     "quality-cache": "quality",
     "quality-blocks": "quality",
+    "quality-kept": "quality",
     "quality-neurons": "quality",
     "quality-sparsity": "quality",
     "speed-batch": "speed",

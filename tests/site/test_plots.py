@@ -258,6 +258,20 @@ def test_a_share_of_zeros_serves_as_size():
     assert [row[:3] for row in view.rows] == [["dense", "0.5", "5"], ["wanda", "0.5", "6"]]
 
 
+def test_a_share_that_is_kept_serves_as_size_and_less_of_it_is_better():
+    fields = EXACT | {"metric": "perplexity"}
+    made = []
+    for kept, value in ((0.6, 9.0), (0.8, 6.0)):
+        place = {"case": f"low_rank/m/{kept}/ppl", "workload": {"model": "m", "kept": kept}}
+        made += [
+            measurement("dense", "baseline", [5.0], **place, **fields),
+            measurement("svd", "method", [value], **place, **fields),
+        ]
+    [view] = views("quality-kept", *made)
+    assert {row[1]: row[2] for row in view.rows if row[0] == "svd"} == {"0.6": "9", "0.8": "6"}
+    assert "svd at 0.6 saves most and has 9 against 5 of dense" in view.summary
+
+
 def test_applying_is_compared_as_a_time():
     fields = {"metric": "quantize_time", "case": "ss/apply/l"}
     [view] = views(

@@ -35,6 +35,11 @@ def _saved(field: str, title: str) -> Plot:
     return lambda points, palette, folder: quality_against(points, size, palette, folder)
 
 
+def _kept(field: str, title: str) -> Plot:
+    size = by_field(field, f"{title} (lower is better)")
+    return lambda points, palette, folder: quality_against(points, size, palette, folder)
+
+
 def _along(points: Iterable[Point], palette: Palette, folder: str, *, which: str) -> list[PlotView]:
     quantity, axis = _ALONG[which]
     return along(points, quantity, axis, palette, folder)
@@ -58,6 +63,7 @@ PLOTS: dict[str, Plot] = {
     "quality-bytes": _quality("weight_bytes"),
     "quality-cache": _quality("kv_bytes"),
     "quality-blocks": _saved("removed_blocks", "blocks removed"),
+    "quality-kept": _kept("kept", "share of the parameters kept"),
     "quality-neurons": _saved("removed_neurons", "share of neurons removed"),
     "quality-sparsity": _saved("sparsity", "share of zeros"),
     "quality-state": _quality("training_state_bytes"),
