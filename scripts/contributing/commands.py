@@ -217,3 +217,30 @@ def wheel(
         json_file.write_text(json.dumps([asdict(one) for one in trials], indent=1) + "\n", "utf-8")
     if any(one.problems for one in trials):
         raise typer.Exit(1)
+
+
+@app.command("cluster-speed")
+def cluster_speed(
+    rounds: Annotated[int, typer.Option(min=1, help="Times that each measurement is made.")] = 3,
+    record: Annotated[bool, typer.Option("--record", help="Keep it for the site's Measure page.")] = False,
+    root: Root = HERE,
+) -> None:
+    """Measure what spreading over Ray costs a case and what a second processor gives a sweep; needs a quiet machine."""
+    from scripts.bench.cluster import ClusterError
+    from scripts.cluster_speed import OVERHEAD, SCALING, measure_speed, save_record
+
+    try:
+        with console.status("measuring") as status:
+            found = measure_speed(root.resolve(), rounds=rounds, say=status.update)
+    except (ClusterError, ModuleNotFoundError) as error:
+        console.print(str(error), style="red", markup=False)
+        raise typer.Exit(2) from None
+    load = ", ".join(f"{one:.1f}" for one in found.machine["load_average"])
+    print(f"{found.machine['name']}, Ray {found.ray}, load before: {load}")  # noqa: T201
+    print(f"a case of {found.case_s:.1f} s takes {100 * found.overhead:+.1f} % ({OVERHEAD:.0%} at most)")  # noqa: T201
+    told = f"{found.scaling:.2f} times as fast on {found.processors} processors ({SCALING} at least)"
+    print(f"a sweep of {found.points} points is {told}; starting took {found.start_s:.1f} s")  # noqa: T201
+    if record:
+        console.print(f"wrote {save_record(root, found)}")
+    if not found.passed:
+        raise typer.Exit(1)

@@ -14,6 +14,7 @@ from scripts.catalogue.addresses import paper_href, technique_href
 from scripts.catalogue.load import Entry
 from scripts.catalogue.venues import VENUES
 from scripts.catalogue.vocabulary import AREAS, RESOURCE_MEANING
+from scripts.cluster_speed import load_record
 from scripts.website.cold_starts import PAGE as COLD_STARTS
 from scripts.website.compare import Comparison
 from scripts.website.coverage import make_coverage
@@ -96,7 +97,8 @@ class Pages:
         written |= {"planner/": {"planner": self.render("planner.html", root="../", **planner_context(self.planner))}}
         written |= {"tour/": {}}  # no marks, but links to papers
         written |= {"ledger/": self.ledger_marks(), "coverage/": self.coverage_marks()}
-        return techniques | self.overviews() | written | {"corrections/": self.corrections_marks()}
+        written |= {"corrections/": self.corrections_marks(), "measure/": self.measure_marks()}
+        return techniques | self.overviews() | written
 
     def overviews(self) -> dict[str, dict[str, str]]:
         """What fills the marks of /papers/, /years/ and /venues/: path -> marks."""
@@ -266,6 +268,11 @@ class Pages:
     def coverage_marks(self) -> dict[str, str]:
         """What fills the mark of /coverage/: what is missing."""
         return {"coverage": self.render("coverage.html", root="../", gaps=self.gaps, json_href="api/v1/coverage.json")}
+
+    def measure_marks(self) -> dict[str, str]:
+        """What fills the mark of /measure/: what spreading over a cluster costs, where it is recorded."""
+        record = load_record(self.settings.root)
+        return {"speed": self.render("cluster_speed.html", r=record)}
 
     def corrections_marks(self) -> dict[str, str]:
         """What fills the mark of /corrections/: every correction of an entry, newest first."""
