@@ -269,6 +269,8 @@ def test_a_share_that_is_kept_serves_as_size_and_less_of_it_is_better():
         ]
     [view] = views("quality-kept", *made)
     assert {row[1]: row[2] for row in view.rows if row[0] == "svd"} == {"0.6": "9", "0.8": "6"}
+    assert "dense" in str(view.figure["data"])
+    assert "dense, 0." not in str(view.figure["data"])  # the baseline keeps all
     assert "svd at 0.6 saves most and has 9 against 5 of dense" in view.summary
 
 

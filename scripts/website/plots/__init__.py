@@ -36,7 +36,7 @@ def _saved(field: str, title: str) -> Plot:
 
 
 def _kept(field: str, title: str) -> Plot:
-    size = by_field(field, f"{title} (lower is better)")
+    size = by_field(field, f"{title}, share (lower is better)")
     return lambda points, palette, folder: quality_against(points, size, palette, folder)
 
 
@@ -63,7 +63,7 @@ PLOTS: dict[str, Plot] = {
     "quality-bytes": _quality("weight_bytes"),
     "quality-cache": _quality("kv_bytes"),
     "quality-blocks": _saved("removed_blocks", "blocks removed"),
-    "quality-kept": _kept("kept", "share of the parameters kept"),
+    "quality-kept": _kept("kept", "parameters kept"),
     "quality-neurons": _saved("removed_neurons", "share of neurons removed"),
     "quality-sparsity": _saved("sparsity", "share of zeros"),
     "quality-state": _quality("training_state_bytes"),

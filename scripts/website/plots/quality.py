@@ -48,6 +48,8 @@ class Size:
     of: Callable[[Point, "Index"], float | None]
     is_saved: bool = False
     """Whether the axis counts what is taken away, so that more of it is better."""
+    is_measured: bool = True
+    """Whether each implementation has a size of its own; a field of the workload is no size of the baseline."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def by_field(field: str, title: str, is_saved: bool = False) -> Size:
         value = point.one.workload.get(field)
         return float(value) if isinstance(value, int | float) else None
 
-    return Size(field, title, find, is_saved)
+    return Size(field, title, find, is_saved, is_measured=False)
 
 
 def index_of(points: Iterable[Point]) -> Index:
@@ -230,7 +232,8 @@ def _figure(own: list[Pair], base: Pair | None, size: Size, styles: Styles, fron
     ]
     if base:
         line = [*ends], [short(base.point.value)] * 2
-        traces.append(rule(*line, f"{base.point.one.implementation}, {base.size:.4g}", "solid", "ink"))
+        own_size = f", {base.size:.4g}" if size.is_measured else ""
+        traces.append(rule(*line, f"{base.point.one.implementation}{own_size}", "solid", "ink"))
     for name, style in styles.items():
         mine = [pair for pair in own if pair.point.one.implementation == name]
         mine.sort(key=lambda pair: (pair.size, _badness(pair)))  # as the table has them
