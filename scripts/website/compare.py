@@ -117,6 +117,9 @@ class Comparison:
         for file in files:
             for block in self._blocks(self.families.points[file]):
                 blocks.setdefault(subject(block.plot.points[0].one), []).append(block)
+        kinds = list(dict.fromkeys(KINDS.values()))
+        for found in blocks.values():
+            found.sort(key=lambda block: (kinds.index(block.kind), -len(block.rows)))
         # the subject of which most is known first, since that is what the page opens with
         ordered = sorted(blocks.items(), key=lambda item: (-len({b.kind for b in item[1]}), -_rows(item[1]), item[0]))
         subjects = [Subject(slug_of(title), title, found, _techniques(found)) for title, found in ordered]

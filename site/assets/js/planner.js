@@ -153,6 +153,7 @@ function times(made, asked) {
   if (flopsUnknown(asked.machine)) rows.push(["arithmetic", "–", "its rate is not known here and bounds nothing"]);
   return [
     element("h2", {}, "Time: bounds, not forecasts"),
+    ...(made.fits ? [] : [element("p", { class: "fine" }, "It does not fit: this is what the same machine with enough memory would allow.")]),
     wide("Time bounds", table(["Time", "Bound", "What limits"], rows)),
     element("h2", {}, "What to change first"),
     element("p", { class: "answer__advice" }, data.words.advice[made.advice]),
