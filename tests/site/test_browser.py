@@ -197,11 +197,20 @@ def test_nothing_scrolls_sideways_on_a_phone(visits: Callable[..., Visit]) -> No
     assert widths == dict.fromkeys(PHONE, 360)
 
 
+MOST_READ = ("", "techniques/systems/serving-cloud/disaggregation/", REVIEWED, "ledger/", "coverage/")
+OTHER_KINDS = (
+    "papers/", "planner/", "tour/", "measure/", "data/", "corrections/", "years/2024/", "venues/iclr/", "techniques/",
+    "techniques/architectures/efficient-attention/approximate-attention/", "reference/", "reference/quantization/",
+    "records/amd-epyc-2-cores-quantization/", "records/algorithms-model-compression-quantization/", "404.html",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_fault(visits: Callable[..., Visit], scheme: str) -> None:
+@pytest.mark.parametrize("pages", [MOST_READ, pytest.param(OTHER_KINDS, marks=pytest.mark.slow)], ids=["most", "all"])
+def test_axe_finds_no_serious_fault(visits: Callable[..., Visit], pages: tuple[str, ...], scheme: str) -> None:
     visit = visits(color_scheme=scheme)
     faults = []
-    for href in ("", "techniques/systems/serving-cloud/disaggregation/", REVIEWED, "ledger/", "coverage/"):
+    for href in pages:
         page = visit.go(href)
         page.add_script_tag(path=ROOT / "node_modules/axe-core/axe.min.js")
         for found in page.evaluate("axe.run({resultTypes: ['violations']}).then(result => result.violations)"):
