@@ -71,6 +71,7 @@ def test_the_figure_has_a_mark_a_way_and_a_hollow_one_for_a_tie():
     assert marks["rtn-int4"]["x"] == [2.0]
     assert marks["rtn-int4"]["y"] == [0.5]
     assert [row[0] for row in view.rows] == ["rtn-int4", "layers-fewer", "same", "pickle"]
-    assert BEGUN in view.notes[0]
+    assert view.title.startswith(f"m, {BEGUN}: ")
+    assert "dense" in view.notes[0]
     assert "open" in marks["same"]["marker"]["symbol"][0]
     assert "open" not in marks["rtn-int4"]["marker"]["symbol"][0]

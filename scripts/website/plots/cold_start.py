@@ -55,9 +55,10 @@ def _parts_view(name: str, group: Sequence[Point], folder: str) -> PlotView:
     ordered = sorted(totals, key=lambda way: totals[way])
     about = subject(group[0].one)
     first, last = ordered[0], ordered[-1]
+    begun = group[0].one.workload.get("start")
     return PlotView(
         id=slug_of(f"cold-parts-{name}-{group[0].run.machine.name}"),
-        title=f"What a cold start of {about} is made of",
+        title=f"What a cold start of {about} is made of{f': {begun}' if begun else ''}",
         summary=f"The quickest, {first}, takes {number(totals[first], 's')} to the first token; the slowest, {last}, "
         f"{number(totals[last], 's')}. {_largest(table[first], present)}",
         source="",

@@ -81,7 +81,7 @@ def answer(rows: Sequence[Both]) -> str:
 def _view(prefix: str, rows: Sequence[Both], palette: Palette, folder: str) -> PlotView:
     starts = [row.start for row in rows]
     base, about = starts[0].baseline, subject(starts[0].one)
-    begun = starts[0].one.workload.get("start", "")
+    begun = str(starts[0].one.workload.get("start", ""))
     styles = palette.styles(starts)
     ordered = sorted(rows, key=lambda row: -row.start_factor.value)
     across, up = ([r.start_factor.value for r in rows], [r.pace_factor.value for r in rows])
@@ -101,7 +101,7 @@ def _view(prefix: str, rows: Sequence[Both], palette: Palette, folder: str) -> P
     lines = [rule(ends[0], [1.0, 1.0], "", "dot"), rule([1.0, 1.0], ends[1], "", "dot")]
     return PlotView(
         id=slug_of(f"start-pace-{prefix}-{starts[0].run.machine.name}"),
-        title=f"{about}: what starts sooner, and what goes on faster",
+        title=f"{about}, {begun or 'started'}: what starts sooner, and what goes on faster",
         summary=answer(ordered),
         source="",
         columns=["way", "cold start", "times as fast", "later token", "times as fast", *EVIDENCE_COLUMNS],
@@ -111,8 +111,7 @@ def _view(prefix: str, rows: Sequence[Both], palette: Palette, folder: str) -> P
         legend=keys(styles, starts),
         origin=origin_of(starts),
         notes=[
-            f"Compared with {base.implementation}; begun as {begun or 'the record says'}. Named where the interval "
-            "leaves out 1.",
+            f"Compared with {base.implementation}. Named where the interval leaves out 1.",
         ],
     )
 
