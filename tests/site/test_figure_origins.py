@@ -15,7 +15,7 @@ from tests.site.conftest import Site
 FIGURE = re.compile(r'<figure class="([\w -]+)"(.*?)</figure>', re.DOTALL)
 DRAWN = {"idea", "scheme", "strip"}
 """Classes of figures that show no recorded number: drawings of ideas, and bars of papers by year."""
-INTERVAL = re.compile(r"\[[^\]]*\d[^\]]*, [^\]]*\d[^\]]*\]|interval|range of|exact values", re.IGNORECASE)
+INTERVAL = re.compile(r"\[[^\]]*\d[^\]]*, [^\]]*\d[^\]]*\]|intervals?\b|ranges?\b|exact values", re.IGNORECASE)
 SAMPLES = re.compile(r"n = \d+( to \d+)? a point|exact values, nothing to repeat")
 Found = tuple[str, frozenset[str], str, str]
 

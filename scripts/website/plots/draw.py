@@ -119,7 +119,11 @@ def _samples(points: Sequence[Point]) -> str:
     rest = sum(point.one.converged for point in timed)
     kinds = [point.spread_is for point in timed]
     words = {"95 % intervals": "95 % interval" in kinds, "ranges": any(kind.startswith("range") for kind in kinds)}
-    what = f" with {' or '.join(word for word, is_there in words.items() if is_there)}" if any(words.values()) else ""
+    what = (
+        f" with {' or '.join(word for word, is_there in words.items() if is_there)}"
+        if any(words.values())
+        else " without an interval"
+    )
     span = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
     cut = ", the others were cut by their budget" if rest < len(timed) else ""
     return f"n = {span} a point{what}; {rest} of {len(timed)} converged{cut}"

@@ -18,6 +18,7 @@ from scripts.website.plots.draw import (
     origin_of,
     short,
     slug_of,
+    spread_text,
     trace,
 )
 from scripts.website.plots.points import Point
@@ -69,7 +70,7 @@ def _view(group: Sequence[Point], palette: Palette, folder: str) -> PlotView:
 
 
 def _row(point: Point) -> list[Cell]:
-    value = number(point.value, point.one.unit)
+    value = number(point.value, point.one.unit) + spread_text(point)
     return [f"{_light(point):g}", point.one.implementation, value, point.one.note or "", *evidence_cells(point)]
 
 
