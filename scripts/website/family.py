@@ -85,6 +85,7 @@ class Families:
         self.modules = family_modules(settings.root)
         self.palette = Palette(self.modules)
         self._views: dict[str, FamilyView] = {}
+        self._topmost: dict[str, str] = {}
 
     @cached_property
     def points(self) -> dict[str, list[Point]]:
@@ -193,8 +194,12 @@ class Families:
 
     def topmost(self, family: str) -> str:
         """The page of the family that lies highest in the tree; of several, the one with most of its papers."""
-        named = [slug for slug, page in self.pages.items() if page.technique.family == family]
-        return min(named, key=lambda slug: (slug.count("/"), -len(self._filed(slug, family)), slug))
+        if family not in self._topmost:
+            named = [slug for slug, page in self.pages.items() if page.technique.family == family]
+            self._topmost[family] = min(
+                named, key=lambda slug: (slug.count("/"), -len(self._filed(slug, family)), slug)
+            )
+        return self._topmost[family]
 
     def shown(self, slug: str, family: str) -> list[ImplementationView]:
         """Modules with a paper filed here or below; on the topmost page also those that no page has."""

@@ -173,10 +173,11 @@ def short(value: float) -> float:
 
 
 def figure(traces: Iterable[go.Scatter], layout: dict[str, Any]) -> dict[str, Any]:
-    """The figure without plotly's default template; the legend is the page's own."""
-    data: dict[str, Any] = go.Figure(list(traces), {"showlegend": False} | layout).to_plotly_json()
-    data["layout"].pop("template", None)
-    return data
+    """The figure without plotly's default template; the legend is the page's own.
+
+    The traces are checked as they are made; a `go.Figure` would check and copy them again, at 20 ms each.
+    """
+    return {"data": [trace.to_plotly_json() for trace in traces], "layout": {"showlegend": False} | layout}
 
 
 def log_axis(title: str, values: Iterable[float], suffix: str = "") -> dict[str, Any]:
