@@ -139,7 +139,7 @@ def _load() -> None:
     """What every process does before it is timed."""
     import torch
 
-    from scripts.bench.__main__ import all_cases
+    from scripts.bench.cases import all_cases
 
     torch.set_num_threads(1)
     all_cases()
@@ -147,7 +147,7 @@ def _load() -> None:
 
 def _plain_cases(names: Sequence[str]) -> float:
     from reference_impls.measurement.case import Ceilings
-    from scripts.bench.__main__ import all_cases
+    from scripts.bench.cases import all_cases
     from scripts.bench.runner import Budget, run_case
 
     _load()

@@ -152,7 +152,7 @@ def test_a_page_has_the_common_parts(page):
 def test_claims_on_compressed_models_name_cases_and_implementations_that_exist():
     pytest.importorskip("torch")
     pytest.importorskip("tokenizers")
-    from scripts.bench.__main__ import all_cases
+    from scripts.bench.cases import all_cases
     from scripts.catalogue.load import load_catalogue
 
     known = {case.id: {one.name for one in case.implementations} for case in all_cases()}

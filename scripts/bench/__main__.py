@@ -16,14 +16,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 
 import torch
 
-import reference_impls
 from reference_impls.measurement.case import Case, Ceilings
+from scripts.bench.cases import all_cases
 from scripts.bench.ceilings import larger, measure_ceilings
 from scripts.bench.machine import code_facts, machine_facts
 from scripts.bench.record import Journal, RunHead, write_run
@@ -35,16 +33,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FRESH_S = 60.0
 _LAST: dict[str, tuple[float, Ceilings]] = {}
 """Of each device, what this process measured last, and when."""
-
-
-def all_cases() -> list[Case]:
-    """The cases of every family that has a `bench.py`, found by walking the package."""
-    cases: list[Case] = []
-    for family in iter_modules(reference_impls.__path__):
-        folder = Path(reference_impls.__path__[0]) / family.name
-        if (folder / "bench.py").exists():
-            cases += import_module(f"reference_impls.{family.name}.bench").cases()
-    return sorted(cases, key=lambda case: case.id)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -98,9 +98,8 @@ def _matmul(device: str, dtype: torch.dtype) -> float:
 
 def _fbgemm(side: int, rows: int) -> float:
     """The rate of the 8-bit product that needs no VNNI, and rounds its inputs itself."""
-    weight = torch.quantize_per_channel(
-        torch.ones(side, side), torch.ones(side), torch.zeros(side, dtype=torch.long), 0, torch.qint8
-    )
+    codes, scales = torch.ones(side, side, dtype=torch.int8), torch.ones(side, dtype=torch.double)
+    weight = torch._make_per_channel_quantized_tensor(codes, scales, torch.zeros(side, dtype=torch.long), 0)
     packed, inputs = torch.ops.quantized.linear_prepack(weight, None), torch.ones(rows, side)
     return 2 * rows * side**2 / _best(lambda: torch.ops.quantized.linear_dynamic(inputs, packed, True), "cpu")
 

@@ -177,7 +177,7 @@ def measure(case_id: str, device: str, threads: int, budget: dict[str, Any], mod
     """On a node: run one case. -> the node's machine facts, its ceilings, and the case's result, as plain data."""
     import torch
 
-    from scripts.bench.__main__ import all_cases
+    from scripts.bench.cases import all_cases
     from scripts.bench.machine import machine_facts
     from scripts.bench.runner import run_case
 

@@ -6,7 +6,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 
 from reference_impls.measurement.case import Ceilings  # noqa: E402
-from scripts.bench.__main__ import all_cases, main  # noqa: E402
+from scripts.bench.__main__ import main  # noqa: E402
+from scripts.bench.cases import all_cases  # noqa: E402
 from scripts.bench.runner import Budget, run_case  # noqa: E402
 from scripts.catalogue.model import Measurement, Unavailable  # noqa: E402
 from scripts.catalogue.vocabulary import METRICS  # noqa: E402

@@ -4,7 +4,8 @@ import pytest
 
 pytest.importorskip("tokenizers", reason="tokenizers is not installed: some cases cannot be made")
 
-from scripts.bench.__main__ import ROOT, all_cases
+from scripts.bench.__main__ import ROOT
+from scripts.bench.cases import all_cases
 from scripts.catalogue.load import load_catalogue
 
 CATALOGUE = load_catalogue(ROOT)

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("torch")
 
 from reference_impls.measurement.case import Ceilings
-from scripts.bench.__main__ import all_cases
+from scripts.bench.cases import all_cases
 from scripts.bench.cluster import ClusterError, Demand, run_on_cluster, spread
 from scripts.bench.machine import code_facts
 from scripts.bench.record import Journal, RunHead

@@ -89,3 +89,8 @@ def test_the_bench_writes_what_the_workers_found(tmp_path, monkeypatch):
 def test_what_is_timed_is_not_deterministic():
     with pytest.raises(ValueError, match="not deterministic"):
         replace(made_cases()[0], timed=True)
+
+
+def test_a_worker_can_import_what_finds_the_cases():
+    """Under `python -m scripts.bench`, what its `__main__` defines has a name that no other process can import."""
+    assert bench.all_cases.__module__ == "scripts.bench.cases"
