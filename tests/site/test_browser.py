@@ -197,6 +197,13 @@ def test_nothing_scrolls_sideways_on_a_phone(visits: Callable[..., Visit]) -> No
     assert widths == dict.fromkeys(PHONE, 360)
 
 
+def test_the_header_fits_between_phone_and_desk(visit: Visit) -> None:
+    page = visit.go("ledger/")
+    for width in (600, 800, 1024, 1089, 1130, 1169, 1280):
+        page.set_viewport_size({"width": width, "height": 700})
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
 MOST_READ = ("", "techniques/systems/serving-cloud/disaggregation/", REVIEWED, "ledger/", "coverage/")
 OTHER_KINDS = (
     "papers/", "planner/", "tour/", "measure/", "data/", "corrections/", "years/2024/", "venues/iclr/", "techniques/",
