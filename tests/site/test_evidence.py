@@ -3,12 +3,15 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from reference_impls.measurement.paired import ratio_cis
 from scripts.catalogue.load import load_catalogue
 from scripts.catalogue.model import Run
 from scripts.website.evidence import compare, run_views
 from scripts.website.implementations import FIELDS, header_fields, implementations
+from scripts.website.plots.points import RESAMPLES
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,6 +83,13 @@ def test_exact_values_have_no_ratio_and_a_cut_is_said():
     assert (rows[1].ratio, rows[1].value) == (None, "21")
     cut = only_case(run_of(measurement("b", "baseline", [1.0, 1.0], converged=False, stop_reason="max_seconds")))
     assert not cut.rows[0].converged
+
+
+@pytest.mark.parametrize("rounds", [2, 7, 40])
+def test_the_ratio_is_that_of_the_library(rounds):
+    random = np.random.default_rng(rounds)
+    a, b = random.lognormal(0.1, 0.3, rounds), random.lognormal(0, 0.3, rounds)
+    assert compare(a, b) == ratio_cis(a, b, RESAMPLES, np.random.default_rng(0))[0]
 
 
 def test_the_ratio_is_that_of_the_medians_over_common_rounds():

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reference_impls.measurement.intervals import order_statistic_ci
-from reference_impls.measurement.paired import Config, Ratio, ratio_cis
+from reference_impls.measurement.paired import Config, Ratio
 from scripts.catalogue.model import Measurement, Run
 from scripts.catalogue.vocabulary import METRICS, Better
 
@@ -101,10 +102,19 @@ def ratio_to(one: Measurement, baseline: Measurement) -> Ratio | None:
 
 @lru_cache(maxsize=8192)
 def compare(samples: tuple[float, ...], baseline: tuple[float, ...]) -> Ratio:
-    """Median ratio to the baseline over the rounds that both have, with its bootstrap interval."""
-    a, b = np.asarray(samples), np.asarray(baseline)
-    rounds = min(len(a), len(b))
-    return ratio_cis(a[:rounds], b[:rounds], RESAMPLES, np.random.default_rng(0))[0]
+    """Median ratio to the baseline over the rounds that both have, with its bootstrap interval: the first of the two of
+    `paired.ratio_cis`, without the work for the second. A build draws thousands."""
+    rounds = min(len(samples), len(baseline))
+    a, b, drawn = np.asarray(samples[:rounds]), np.asarray(baseline[:rounds]), _drawn(rounds)
+    ratios = np.median(a[drawn], axis=1) / np.median(b[drawn], axis=1)
+    lo, hi = np.quantile(ratios, [(1 - RESAMPLES.confidence) / 2, (1 + RESAMPLES.confidence) / 2])
+    return Ratio(float(np.median(a) / np.median(b)), float(lo), float(hi))
+
+
+@lru_cache(maxsize=512)
+def _drawn(rounds: int) -> NDArray[np.int64]:
+    """Rounds drawn with replacement, the same for each pair of samples. -> (resamples, rounds)"""
+    return np.random.default_rng(0).integers(0, rounds, size=(RESAMPLES.resamples, rounds))
 
 
 def oriented(ratio: Ratio, better: Better) -> Ratio:
