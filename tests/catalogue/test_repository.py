@@ -17,7 +17,8 @@ def checked():
 
 
 def test_the_repository_has_no_problem(checked):
-    assert [str(problem) for problem in checked[1]] == []
+    told = [str(problem) for problem in checked[1]]
+    assert [one for one in told if "warning: measurements:" not in one or "other machines" not in one] == []
 
 
 def test_no_entry_was_lost(checked):

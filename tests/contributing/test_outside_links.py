@@ -46,9 +46,9 @@ def test_a_host_is_asked_one_address_at_a_time():
 
 def test_ctrl_c_waits_for_no_answer():
     program = """
-import _thread, threading, time
+import os, signal, threading, time
 from scripts.contributing.outside_links import ask_all
-threading.Timer(0.2, _thread.interrupt_main).start()
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
 ask_all({f"https://one.example.org/{n}": ["f"] for n in range(99)}, lambda url: time.sleep(60))
 """
     begin = time.monotonic()

@@ -100,7 +100,7 @@ def test_a_figure_that_hides_something_is_told(runs: list[dict[str, Any]]) -> No
     whole = (
         f"{machine['name']}, {machine.get('gpu') or machine['cpu']}, {machine['cores']} cores, "
         f"torch {machine['torch']}, {machine['cpu']}, {run['started'][:10]}; "
-        f"n = 5 a point with ranges; 1.2 [1.1, 1.3]; commit {run['code']['commit'][:7]}, command {run['command']}"
+        f"n = 5 a point; 1.2 [1.1, 1.3]; commit {run['code']['commit'][:7]}, command {run['command']}"
     )
     assert lacks(whole, [run]) == []
     for cut, missing in (
