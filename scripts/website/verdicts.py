@@ -165,14 +165,15 @@ def measure(claim: Claim, trial: Trial, method: Measurement, against: Measuremen
     """The claim's figure from the two measurements. Raises NoFigureError where they do not give it."""
     values = _values(method, trial)
     if claim.form == "absolute":
-        return _figure(float(np.median(values)), np.median(values[_places(len(values))], axis=1), 0.0)
+        places = points.drawn_rounds(len(values), RESAMPLES)
+        return _figure(float(np.median(values)), np.median(values[places], axis=1), 0.0)
     a, b = _same_rounds(values, _values(against, trial))
     if claim.form == "ratio":
         if min(a.min(), b.min()) <= 0:
             raise NoFigureError(f"a ratio needs values above zero, {method.implementation} has others")
         ratio = points.compare(tuple(a), tuple(b))  # as technique pages show it
         return Figure(ratio.value, ratio.lo, ratio.hi)
-    places = _places(len(a))
+    places = points.drawn_rounds(len(a), RESAMPLES)
     draws = np.median(a[places], axis=1) - np.median(b[places], axis=1)
     middle = float(np.median(b))
     return _figure(float(np.median(a)) - middle, draws, SLACK * abs(middle))
@@ -196,11 +197,6 @@ def _same_rounds(a: Array, b: Array) -> tuple[Array, Array]:
         return first, second
     rounds = min(len(a), len(b))
     return a[:rounds], b[:rounds]
-
-
-def _places(count: int) -> NDArray[np.int64]:
-    """Rounds drawn with replacement. -> (RESAMPLES, count)"""
-    return np.random.default_rng(0).integers(0, count, size=(RESAMPLES, count))
 
 
 def _figure(value: float, draws: Array, slack: float) -> Figure:

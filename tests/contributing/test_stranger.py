@@ -18,7 +18,7 @@ import pytest
 from tests.builders import checkout, entry, page
 from tests.catalogue.test_result_checks import measurement
 from tests.catalogue.test_result_checks import run as recorded
-from tests.contributing.test_review import git
+from tests.contributing.test_review import CLAIM, git
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "results/box/quantization.json"
@@ -72,21 +72,11 @@ def fork(origin, tmp_path):
 
 GOOD = ["new", "10.5555/1234567", "--offline", "--title", "Fetcher: weights in good time", "--year", "2024"]
 AUTHORS = ["--authors", "Doe, Jane and Roe, Richard"]
-CLAIM = """
-  - id: faster
-    says: It is faster.
-    metric: step_time
-    form: ratio
-    value: {value}
-    against: dense
-    where: table 1
-    seen: source
-    test: {{case: quantization/linear, implementation: {name}, comparable: true, differs: nothing}}
-"""
 
 
 def claiming(value: str, name: str = "rtn", title: str = "A bold work") -> str:
-    return entry(title=title, level="reviewed", summary="It is fast.", claims=CLAIM.format(value=value, name=name))
+    claims = CLAIM.format(value=value).replace("implementation: rtn", f"implementation: {name}")
+    return entry(title=title, level="reviewed", summary="It is fast.", claims=claims)
 
 
 def test_a_good_paper_is_the_only_thing_that_the_report_shows(fork):

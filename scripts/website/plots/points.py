@@ -105,16 +105,17 @@ def compare(samples: tuple[float, ...], baseline: tuple[float, ...]) -> Ratio:
     """Median ratio to the baseline over the rounds that both have, with its bootstrap interval: the first of the two of
     `paired.ratio_cis`, without the work for the second. A build draws thousands."""
     rounds = min(len(samples), len(baseline))
-    a, b, drawn = np.asarray(samples[:rounds]), np.asarray(baseline[:rounds]), _drawn(rounds)
+    a, b = np.asarray(samples[:rounds]), np.asarray(baseline[:rounds])
+    drawn = drawn_rounds(rounds, RESAMPLES.resamples)
     ratios = np.median(a[drawn], axis=1) / np.median(b[drawn], axis=1)
     lo, hi = np.quantile(ratios, [(1 - RESAMPLES.confidence) / 2, (1 + RESAMPLES.confidence) / 2])
     return Ratio(float(np.median(a) / np.median(b)), float(lo), float(hi))
 
 
 @lru_cache(maxsize=512)
-def _drawn(rounds: int) -> NDArray[np.int64]:
-    """Rounds drawn with replacement, the same for each pair of samples. -> (resamples, rounds)"""
-    return np.random.default_rng(0).integers(0, rounds, size=(RESAMPLES.resamples, rounds))
+def drawn_rounds(count: int, resamples: int) -> NDArray[np.int64]:
+    """Rounds drawn with replacement, the same for each pair of samples. -> (resamples, count)"""
+    return np.random.default_rng(0).integers(0, count, size=(resamples, count))
 
 
 def oriented(ratio: Ratio, better: Better) -> Ratio:
