@@ -48,24 +48,28 @@ class BusyError(TimeoutError):
 
 @dataclass(frozen=True)
 class Context:
-    """What both processes need for each step, and can only use in turn."""
+    """What both processes need for each step, and can only use in turn, the service first."""
 
     path: Path
 
-    def enter(self, wait_s: float) -> None:
-        """Wait until nobody is inside. Raises BusyError when it takes too long."""
+    @property
+    def bell(self) -> Path:
+        """What the service rings while it waits: without it, a neighbour that leaves and is back at once starves it."""
+        return self.path.with_name(f"{self.path.name}.bell")
+
+    def enter(self, wait_s: float, is_service: bool = False) -> None:
+        """Wait until nobody is inside, nor the service before the door. Raises BusyError when it takes too long."""
         limit = time.monotonic() + wait_s
-        while True:
-            try:
-                handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            except FileExistsError:
+        if is_service:
+            _take(self.bell)
+        try:
+            while (not is_service and self.bell.exists()) or not _take(self.path):
                 if time.monotonic() > limit:
-                    raise BusyError(f"{self.path}: held by process {self.owner()}") from None
+                    raise BusyError(f"{self.path}: held by process {self.owner()}")
                 time.sleep(0.001)
-            else:
-                os.write(handle, str(os.getpid()).encode())
-                os.close(handle)
-                return
+        finally:
+            if is_service:
+                self.bell.unlink(missing_ok=True)
 
     def leave(self) -> None:
         """Let the next one in."""
@@ -73,17 +77,32 @@ class Context:
 
     def owner(self) -> int | None:
         """The process inside."""
-        try:
-            return int(self.path.read_text() or 0) or None
-        except (FileNotFoundError, ValueError):
-            return None
+        return _holder(self.path)
 
     def reset(self, dead: int) -> bool:
-        """Throw out a process that died inside. -> whether it was inside"""
-        if self.owner() != dead:
-            return False
-        self.leave()
-        return True
+        """Throw out a process that died inside, or before the door. -> whether it was there"""
+        held = [path for path in (self.path, self.bell) if _holder(path) == dead]
+        for path in held:
+            path.unlink(missing_ok=True)
+        return bool(held)
+
+
+def _take(path: Path) -> bool:
+    """Write this process's number into a file that nobody else has made. -> whether that was so"""
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    except FileExistsError:
+        return False
+    os.write(handle, str(os.getpid()).encode())
+    os.close(handle)
+    return True
+
+
+def _holder(path: Path) -> int | None:
+    try:
+        return int(path.read_text() or 0) or None
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def cap_memory(extra_bytes: int) -> None:

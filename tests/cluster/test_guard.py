@@ -4,6 +4,7 @@ import multiprocessing as mp
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -51,7 +52,7 @@ def _work(path, how, told):
 def _serve(context, count):
     """The service: each request needs the context for a moment. -> requests served"""
     for _ in range(count):
-        context.enter(CONFIG.wait_s)
+        context.enter(CONFIG.wait_s, is_service=True)
         context.leave()
     return count
 
@@ -100,6 +101,43 @@ def test_a_reset_throws_out_only_the_dead(tmp_path):
     assert context.owner() == os.getpid()
     assert context.reset(os.getpid())
     assert context.owner() is None
+
+
+def test_a_neighbour_that_is_back_at_once_still_comes_after_the_service(tmp_path):
+    context, order = Context(tmp_path / "context"), []
+
+    def service():
+        context.enter(20.0, is_service=True)
+        order.append("service")
+        context.leave()
+
+    context.enter(1.0)  # the neighbour's step
+    with ThreadPoolExecutor() as pool:
+        served = pool.submit(service)
+        while not context.bell.exists():
+            assert not served.done()
+        context.leave()
+        context.enter(20.0)
+        order.append("neighbour")
+    assert order == ["service", "neighbour"]
+    assert not context.bell.exists()
+
+
+def test_a_service_that_died_before_the_door_is_reset_too(tmp_path):
+    context = Context(tmp_path / "context")
+    context.bell.write_text(str(os.getpid() + 1))
+    with pytest.raises(BusyError):
+        context.enter(0.01)  # nobody is inside, and yet
+    assert context.reset(os.getpid() + 1)
+    context.enter(0.01)
+
+
+def test_a_service_that_gives_up_leaves_no_bell(tmp_path):
+    context = Context(tmp_path / "context")
+    context.enter(1.0)
+    with pytest.raises(BusyError):
+        context.enter(0.01, is_service=True)
+    assert not context.bell.exists()
 
 
 def test_this_process_can_still_allocate_what_the_capped_one_could_not():
