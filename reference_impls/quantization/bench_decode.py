@@ -72,7 +72,7 @@ FUSED = (
 )
 COMPILED = (
     Way("bf16-compiled", _B, fused=True, compiled=True),
-    Way("int8-fbgemm-compiled", _F, 8, None, "fbgemm_int8", True, True, "rounds the activations too", compiled=True),
+    Way("int8-w8a8-compiled", _F, 8, None, "w8a8_cpu", True, True, "rounds the activations too", compiled=True),
 )
 ON_GPU = (
     Way("bf16-fused", _B, fused=True),

@@ -57,6 +57,7 @@ def _cpu_ways() -> list[Implementation]:
         _dequantize(8, None),
         _kernel("int8-aten", 8, None, "aten_int8"),
         _kernel("int8-fbgemm", 8, None, "fbgemm_int8", rounds),
+        _kernel("int8-w8a8", 8, None, "w8a8_cpu", "rounds the activations too, one scale a row"),
         _kernel("int8-onednn", 8, None, "onednn_int8", "rounds the activations too, one scale a row"),
         _kernel("int4-aten", 4, 64, "aten_int4"),
         _torchao("torchao-int8", "Int8WeightOnlyConfig", 8),
@@ -113,7 +114,7 @@ def rotating(make: Callable[[], Callable[[Tensor], object]], bits: float, inputs
 
 def _kernel(name: str, bits: int, group_size: int | None, path: str, note: str = "") -> Implementation:
     stored = bits + (0 if group_size is None else 32 / group_size)
-    module = "w4a16_triton" if path.startswith("triton") else "matmul"
+    module = "w4a16_triton" if path.startswith("triton") else "w8a8_cpu" if path == "w8a8_cpu" else "matmul"
     step = partial(_packed, bits, group_size, path)
     return Implementation(
         name,

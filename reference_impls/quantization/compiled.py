@@ -26,6 +26,7 @@ from reference_impls.models.cache import ContiguousCache
 from reference_impls.models.decoder import Decoder, rotation
 from reference_impls.quantization.fused import FusedAttention, fuse
 
+Kind = tuple[torch.Size, torch.dtype, torch.device]
 _LAYERS: "WeakValueDictionary[int, nn.Module]" = WeakValueDictionary()
 
 
@@ -109,10 +110,41 @@ def attend(states: Tensor, keys: Tensor, values: Tensor, turns: tuple[Tensor, Te
 
 
 @cache
-def compiled_block() -> Callable[..., Tensor]:
-    """`block_step` through torch's compiler, which on a CPU needs a C++ compiler; made once a process and shape."""
-    found: Callable[..., Tensor] = torch.compile(block_step, fullgraph=True, dynamic=False)
-    return found
+def compiled_block(kinds: tuple[Kind, ...], config: tuple[int, int, int, int, float]) -> Callable[..., Tensor]:
+    """`block_step` through torch's compiler, which on a CPU needs a C++ compiler; made once a process and shape.
+
+    kinds: of the tensors in the order of `block_step`. The graph is traced and compiled directly, not by
+    `torch.compile`: its guards ask at every call whether the arguments are still of these kinds, which takes longer
+    than a small layer, and the decoder below passes no others. For the same reason the asserts on sizes are off.
+    """
+
+    from torch.fx.experimental.proxy_tensor import make_fx  # brings in the compiler: not with the module
+
+    def flat(x: Tensor, *rest: Tensor) -> tuple[Tensor]:
+        keys, values, cos, sin, position, first_norm, second_norm, numbers = rest
+        norms = first_norm, second_norm
+        return (block_step(x, (keys, values), (cos, sin), position, norms, numbers, config),)
+
+    examples: list[Any] = [torch.empty(shape, dtype=dtype, device=device) for shape, dtype, device in kinds]
+    with torch.no_grad():
+        graph = make_fx(flat, tracing_mode="fake")(*examples)
+        compiled = torch._inductor.compile(graph, examples, options={"size_asserts": False})
+    # Its type says that it may be text too, which is for compiling ahead of time.
+    call: Any = compiled
+
+    def step(
+        x: Tensor,
+        cache: tuple[Tensor, Tensor],
+        turns: tuple[Tensor, Tensor],
+        position: Tensor,
+        norms: tuple[Tensor, Tensor],
+        numbers: Tensor,
+        _config: tuple[int, int, int, int, float],
+    ) -> Tensor:
+        out: Tensor = call(x, *cache, *turns, position, *norms, numbers)[0]
+        return out
+
+    return step
 
 
 class StaticDecoder(nn.Module):
@@ -124,7 +156,6 @@ class StaticDecoder(nn.Module):
         found: Any = model
         self.model = found if isinstance(found.blocks[0].attention, FusedAttention) else fuse(model)
         blocks: Any = self.model.blocks
-        self.block = compiled_block() if compiled else block_step
         c, weight = model.config, model.embedding.weight
         self.shape = (c.hidden, c.heads, c.kv_heads, c.ffn, c.norm_eps)
         self.numbers = [
@@ -136,6 +167,16 @@ class StaticDecoder(nn.Module):
         shape = (c.layers, 2, batch, c.kv_heads, capacity, c.head_dim)
         self.storage = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
         self.caches = [(layer[0], layer[1]) for layer in self.storage]
+        self.block = self._compiled(batch) if compiled else block_step
+
+    def _compiled(self, batch: int) -> Callable[..., Tensor]:
+        """The block for the kinds of tensors that every layer has."""
+        first: Any = self.model.blocks[0]
+        position = torch.zeros(1, dtype=torch.long, device=self.storage.device)
+        norms = first.attention_norm.weight, first.ffn_norm.weight
+        x = self.storage.new_empty(batch, self.shape[0])
+        tensors = x, *self.caches[0], *self.turns, position, *norms, self.numbers[0]
+        return compiled_block(tuple((one.shape, one.dtype, one.device) for one in tensors), self.shape)
 
     def load(self, held: ContiguousCache) -> None:
         """Take over what a prefill of the plain decoder left in its cache. Raises ValueError where it is too long."""

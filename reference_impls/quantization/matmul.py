@@ -6,7 +6,7 @@ activations are other arithmetic than weight_only, are marked so, and are never 
 Paper: arXiv 2306.00978, section 4.2 (dequantizing inside the product, from a layout made for the kernel).
 Idea: packed codes save time only where the product reads them as they are; each kernel wants its own layout, made once.
 Symbols: as in grid.py.
-Simplified: no kernel of ours for CPUs, but those that torch has (aten, fbgemm, oneDNN) and Triton's on a GPU.
+Simplified: on CPUs the kernels that torch has (aten, fbgemm, oneDNN) and one of ours for decoding; Triton's on a GPU.
 Differs: the paper writes its own kernels for 4 bits; here are 4 and 8 bits, also with rounded activations.
 Cost: one repacking a layer; then the bytes of codes and scales once a call.
 Checked against: the path `dequantize`, for every path that serves a weight.
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from reference_impls.quantization import w8a8_cpu
 from reference_impls.quantization.grid import decode_weight
 from reference_impls.quantization.packed import PackedWeight, grid_inputs, unpack, unpack_codes
 
@@ -152,6 +153,10 @@ def _triton(function: str, weight: PackedWeight) -> Any:
     return getattr(import_module("reference_impls.quantization.w4a16_triton"), function)(weight)
 
 
+def _w8a8_obstacle(weight: PackedWeight) -> str | None:
+    return w8a8_cpu.obstacle() or _int8_obstacle(weight, needs_symmetric=True)
+
+
 PATHS = {
     "dequantize": Path(_no_obstacle, _dequantize),
     "aten_int8": Path(lambda weight: _int8_obstacle(weight, needs_symmetric=True), _aten_int8),
@@ -159,6 +164,7 @@ PATHS = {
     "triton": Path(partial(_triton, "obstacle"), partial(_triton, "prepare")),
     "fbgemm_int8": Path(_fbgemm_obstacle, _fbgemm_int8, rounds_activations=True),
     "onednn_int8": Path(_onednn_obstacle, _onednn_int8, rounds_activations=True),
+    "w8a8_cpu": Path(_w8a8_obstacle, w8a8_cpu.prepare, rounds_activations=True),
     "triton_w8a8": Path(partial(_triton, "obstacle_w8a8"), partial(_triton, "prepare_w8a8"), rounds_activations=True),
 }
 
@@ -187,7 +193,7 @@ def prepare(weight: PackedWeight, path: str | None = None) -> Product:
 
     def multiply(inputs: Tensor) -> Tensor:
         rows = grid_inputs(inputs, weight).reshape(-1, columns)
-        return product(rows).reshape(*inputs.shape[:-1], -1)
+        return product(rows).reshape(*inputs.shape[:-1], weight.shape[0])
 
     return multiply
 

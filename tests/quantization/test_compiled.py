@@ -7,19 +7,11 @@ import torch
 
 from reference_impls.quantization import rtn
 from reference_impls.quantization.apply import quantize_model
-from reference_impls.quantization.compiled import _LAYERS, StaticDecoder
+from reference_impls.quantization.compiled import _LAYERS, StaticDecoder, compiled_block
 from reference_impls.quantization.fused import fuse
 from tests.quantization.cases import small_decoder, tokens_of
 
 CAPACITY, PREFILL = 16, 5
-
-
-@pytest.fixture(autouse=True)
-def fresh_compiler():
-    """Shapes of other tests do not count towards the compiler's limit of variants."""
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
 
 
 def steps_of(static, model, tokens):
@@ -42,11 +34,15 @@ def test_it_says_what_the_plain_decoder_says():
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs g++ on a CPU")
 def test_compiled_it_says_the_same_and_one_compilation_serves_all_layers_and_positions():
     model, tokens = small_decoder(), tokens_of()
-    torch._dynamo.utils.counters.clear()
+    compiled_block.cache_clear()
     static = StaticDecoder(model, CAPACITY, len(tokens))
     torch.testing.assert_close(steps_of(static, model, tokens), model(tokens)[:, PREFILL:], rtol=1e-4, atol=1e-4)
     assert len(model.blocks) > 1
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    again = StaticDecoder(small_decoder(seed=1), CAPACITY, len(tokens))
+    assert again.block is static.block
+    assert compiled_block.cache_info().misses == 1
+    wider = StaticDecoder(model, CAPACITY + 1, len(tokens))  # other shapes, which the first graph must not be given
+    torch.testing.assert_close(steps_of(wider, model, tokens), model(tokens)[:, PREFILL:], rtol=1e-4, atol=1e-4)
 
 
 def test_packed_layers_are_called_as_they_are():

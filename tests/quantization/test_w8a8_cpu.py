@@ -1,0 +1,88 @@
+"""The loops in C++ compute the integers that torch computes, and say clearly where they cannot be had."""
+
+import pytest
+import torch
+
+from reference_impls.quantization import rtn, w8a8_cpu
+from reference_impls.quantization.grid import decode_weight
+from reference_impls.quantization.matmul import prepare
+from reference_impls.quantization.packed import pack, unpack
+from tests.quantization.cases import inputs_of, weight_of
+
+needs_compiler = pytest.mark.skipif(w8a8_cpu.compiler() is None, reason="needs a C++ compiler")
+
+
+def packed_of(out, width):
+    return pack(rtn.quantize(weight_of(out, width), rtn.Config(8, None, symmetric=True)))
+
+
+def in_integers(packed, inputs):
+    """The formula, value by value."""
+    codes = packed.codes.long() - 128
+    step = inputs.abs().amax(1, keepdim=True) / 127
+    step[step == 0] = 1
+    rounded = (inputs * (1 / step)).round().long()
+    return (rounded @ codes.T).float() * (packed.scale.float().flatten() * step)
+
+
+@needs_compiler
+@pytest.mark.parametrize(("rows", "out", "width"), [(1, 48, 128), (3, 5, 7), (1, 1, 1), (17, 33, 100), (0, 4, 8)])
+def test_it_computes_what_integers_give(rows, out, width):
+    packed, inputs = packed_of(out, width), inputs_of(rows, width)
+    torch.testing.assert_close(prepare(packed, "w8a8_cpu")(inputs), in_integers(packed, inputs), rtol=1e-6, atol=0)
+
+
+@needs_compiler
+def test_sums_of_the_largest_codes_do_not_overflow():
+    width = 16384
+    weight, inputs = torch.ones(2, width), torch.ones(1, width)
+    weight[1] = -1
+    got = prepare(pack(rtn.quantize(weight, rtn.Config(8, None, symmetric=True))), "w8a8_cpu")(inputs)
+    torch.testing.assert_close(got, torch.tensor([[width, -width]], dtype=torch.float32), rtol=1e-2, atol=0)
+
+
+@needs_compiler
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_every_row_has_its_own_scale_and_threads_change_nothing(threads):
+    packed, inputs = packed_of(48, 128), inputs_of(4, 128) * torch.tensor([[1.0], [1e-3], [1e4], [0.0]])
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        got = prepare(packed, "w8a8_cpu")(inputs)
+    finally:
+        torch.set_num_threads(before)
+    exact = inputs @ decode_weight(unpack(packed)).T
+    error = (got - exact).norm(dim=1) / exact.norm(dim=1)
+    assert float(error[:3].max()) < 0.01
+    assert torch.equal(got[3], torch.zeros(48))
+    torch.testing.assert_close(got, in_integers(packed, inputs), rtol=1e-6, atol=0)
+
+
+@needs_compiler
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_is_not_rounded_to_one(bad):
+    inputs = inputs_of(2, 128)
+    inputs[0, 5] = bad
+    got = prepare(packed_of(48, 128), "w8a8_cpu")(inputs)
+    assert not got[0].isfinite().any()
+    assert got[1].isfinite().all()
+
+
+def test_without_a_compiler_it_says_so(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ValueError, match="path w8a8_cpu needs a C\\+\\+ compiler on the path, or in CXX"):
+        prepare(packed_of(4, 8), "w8a8_cpu")
+
+
+@needs_compiler
+def test_what_the_compiler_says_is_passed_on(monkeypatch, tmp_path):
+    wrong = tmp_path / "wrong.cpp"
+    wrong.write_text("int main( {")
+    monkeypatch.setattr(w8a8_cpu, "SOURCE", wrong)
+    w8a8_cpu.library.cache_clear()
+    try:
+        with pytest.raises(RuntimeError, match=r"could not be compiled: .*error"):
+            w8a8_cpu.library()
+    finally:
+        w8a8_cpu.library.cache_clear()
