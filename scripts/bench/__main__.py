@@ -5,8 +5,10 @@ python -m scripts.bench quantization
 python -m scripts.bench --verify quantization/decode
 
 `python -m scripts bench …` is the same. Peers run where they are installed: torchao, transformers, bitsandbytes,
-optimum-quanto; llama-cpp-python may be in another Python, which $LLAMA_CPP_PYTHON names. What is not here is recorded
-as not installed. $SMOLLM2_GGUF names SmolLM2's file (reference_impls/models/smollm2.py says how to get it).
+optimum-quanto. What is not here is recorded as not installed. Some may be in a Python of their own, which a variable
+names: $LLAMA_CPP_PYTHON, $LLMCOMPRESSOR_PYTHON, $WASM_PYTHON and $WASM_OLD_PYTHONS (engines for WebAssembly),
+$VISION_PYTHON (OpenCV and onnxruntime). Files: $SMOLLM2_GGUF is SmolLM2's (reference_impls/models/smollm2.py says how
+to get it), $STREET_VIDEO and $SSDLITE_ONNX are the detectors' frames and network.
 """
 
 import argparse
