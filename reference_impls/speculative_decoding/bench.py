@@ -12,7 +12,13 @@ from typing import Any
 import torch
 
 from reference_impls.measurement.case import Case, Ceilings, Implementation, Limit, Role, Step, Workload
-from reference_impls.speculative_decoding import bench_breakeven, bench_formula, bench_gpu, bench_streamed
+from reference_impls.speculative_decoding import (
+    bench_breakeven,
+    bench_formula,
+    bench_gpu,
+    bench_streamed,
+    bench_typical,
+)
 from reference_impls.speculative_decoding.bench_setups import (
     TINY,
     TINY_COPY,
@@ -41,7 +47,7 @@ def cases() -> list[Case]:
     """Every case of the family."""
     setups = [*((setup, tiny_recipes()) for setup in (TINY, TINY_COPY)), *((one, smollm2_recipes()) for one in SMOLLM2)]
     found = [case for setup, recipes in setups for case in _setup_cases(setup, recipes)]
-    others = (bench_formula, bench_breakeven, bench_streamed, bench_gpu)
+    others = (bench_formula, bench_breakeven, bench_typical, bench_streamed, bench_gpu)
     return [*found, *(case for module in others for case in module.cases())]
 
 

@@ -4,7 +4,7 @@ Paper: arXiv 2401.10774, sections 2.1.1 (heads), 2.1.2 and 2.3.3 (tree), 2.2.1 (
 Idea: the state that predicts the next token knows something of those after it; a residual layer a head draws it out.
 Symbols: k = number of a head, from 1; head k guesses the token k places after the one that the target's head gives;
     a[k - 1][r] = the chance that the guess of rank r of head k is right.
-Simplified: greedy choice or drawing as the target does; not the paper's typical acceptance, which changes the output.
+Simplified: greedy choice or drawing as the target does; the typical acceptance of the paper is in `typical.py`.
 Differs: all heads share the target's own output matrix; they learn its distributions, not the text's tokens.
 Cost: k layers of hidden ** 2 and one product with the output matrix a round; nodes tokens in the target's pass.
 Checked against: plain decoding; direct sampling; the best of all trees for a few nodes.

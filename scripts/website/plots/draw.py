@@ -16,6 +16,8 @@ from scripts.website.figures import Cell, FigureView
 from scripts.website.plots.points import Point
 from scripts.website.plots.style import Style, Styles
 
+TRIALS = "trials"
+"""Why a series ended whose number of samples was fixed beforehand, so that the question of convergence is not asked."""
 LINE = Style(0, "line", "solid")
 """Of a legend entry that stands for a line without marks."""
 
@@ -116,7 +118,8 @@ def _samples(points: Sequence[Point]) -> str:
     timed = [point for point in points if not point.is_exact]
     if not timed:
         return "exact values, nothing to repeat"
-    rest = sum(point.one.converged for point in timed)
+    stopped = [point for point in timed if point.one.stop_reason != TRIALS]
+    rest = sum(point.one.converged for point in stopped)
     kinds = [point.spread_is for point in timed]
     words = {"95 % intervals": "95 % interval" in kinds, "ranges": any(kind.startswith("range") for kind in kinds)}
     what = (
@@ -125,8 +128,11 @@ def _samples(points: Sequence[Point]) -> str:
         else " without an interval"
     )
     span = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
-    cut = ", the others were cut by their budget" if rest < len(timed) else ""
-    return f"n = {span} a point{what}; {rest} of {len(timed)} converged{cut}"
+    cut = ", the others were cut by their budget" if rest < len(stopped) else ""
+    ends = [f"{rest} of {len(stopped)} converged{cut}"] if stopped else []
+    if fixed := len(timed) - len(stopped):
+        ends.append(f"{fixed} of a number fixed beforehand" if stopped else "a number fixed beforehand")
+    return "; ".join([f"n = {span} a point{what}", *ends])
 
 
 def trace(name: str, style: Style, x: list[Any], y: list[Any], **more: Any) -> go.Scatter:
@@ -228,7 +234,8 @@ def slug_of(text: str) -> str:
 def evidence_cells(point: Point) -> list[Cell]:
     """The last columns of every table: n, whether it came to rest, the kind of effect."""
     state = "yes" if point.one.converged else f"no: {point.one.stop_reason.replace('_', ' ')}"
-    return [len(point.one.samples), "exact" if point.is_exact else state, point.one.effect]
+    known = "exact" if point.is_exact else "n fixed" if point.one.stop_reason == TRIALS else ""
+    return [len(point.one.samples), known or state, point.one.effect]
 
 
 EVIDENCE_COLUMNS = ["n", "converged", "effect"]

@@ -1,6 +1,7 @@
 """Words for figures: numbers with units, lists, and sentences that follow from the data."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import shorten
 from typing import Any
 
 from scripts.website.plots.points import Point
@@ -27,7 +28,12 @@ def differences(workloads: Iterable[Mapping[str, Any]], but: Iterable[str] = ())
     fields = [name for name in dict.fromkeys(name for one in workloads for name in one) if name not in left_out]
     differing = [name for name in fields if len({str(one.get(name)) for one in workloads}) > 1]
     words = [
-        [f"{name.replace('_', ' ')} {str(one[name])[:40]}" for name in differing if name in one] for one in workloads
+        [
+            f"{name.replace('_', ' ')} {shorten(str(one[name]), 60, placeholder='…')}"
+            for name in differing
+            if name in one
+        ]
+        for one in workloads
     ]
     return ["".join(f", {word}" for word in found) for found in words]
 
