@@ -228,7 +228,7 @@ def _ablation_case() -> Case:
         timed=False,
         no_limit="a property of traces and policies, not of this machine",
         devices=("cpu",),
-        trials=6,
+        trials=TRACES,
     )
 
 
