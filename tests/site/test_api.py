@@ -8,6 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import bibtexparser
+import plotly.graph_objects as go
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -230,3 +231,23 @@ def test_figures_are_small_and_have_their_numbers_beside_them(site: Site) -> Non
         assert json.loads(file.read_text("utf-8"))["data"]
         assert file.with_suffix(".csv").read_text("utf-8").count("\n") > 1
         assert (file.name, len(gzip.compress(file.read_bytes())) <= 6_000) == (file.name, True)
+
+
+def test_figures_are_what_plotly_reads(site: Site) -> None:
+    """One of every shape: plotly's own classes refuse a field or a value that they do not know."""
+
+    def shape(value: object) -> object:
+        if isinstance(value, dict):
+            return tuple(sorted((key, shape(one)) for key, one in value.items()))
+        return type(value).__name__
+
+    kinds: dict[object, dict[str, Any]] = {}
+    for path in site.public.rglob("*.json"):
+        found = json.loads(path.read_text("utf-8"))
+        if isinstance(found, dict) and found.keys() >= {"data", "layout"}:
+            kinds.setdefault((frozenset(map(shape, found["data"])), shape(found["layout"])), found)
+    assert len(kinds) > 20
+    for one in kinds.values():
+        go.Figure(one["data"], one["layout"])
+    with pytest.raises(ValueError, match="Invalid property"):
+        go.Figure([{"type": "scatter", "colour": "red"}])

@@ -82,7 +82,7 @@ def _figure(methods: list[Point], baseline: str, styles: Styles) -> dict[str, An
     """Quickest at the top; of times, so lower is better."""
     found = [(point, ratio) for point in reversed(methods) if (ratio := ratio_to(point.one, point.baseline))]
     names = [point.one.implementation for point, _ in found]
-    traces = [rule([1, 1], [names[0], names[-1]], baseline, "solid", "ink").update(mode="lines")]
+    traces = [rule([1, 1], [names[0], names[-1]], baseline, "solid", "ink", mode="lines")]
     for point, ratio in found:
         name = point.one.implementation
         text = f"{name}: {number(point.value, point.one.unit)}, {ratio_text(ratio.value, ratio.lo, ratio.hi)}"

@@ -6,13 +6,12 @@ Both ask for metrics and fields of workloads: `phase_time` with a field `phase`;
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
 from scripts.website.figures import Cell
 from scripts.website.plots.draw import (
     EVIDENCE_COLUMNS,
     Key,
     PlotView,
+    bars_across,
     evidence_cells,
     figure,
     keys,
@@ -91,17 +90,15 @@ def _parts_row(way: str, row: dict[str, Point], present: Sequence[str], total: f
 
 def _parts_figure(table: dict[str, dict[str, Point]], present: Sequence[str], ways: list[str]) -> dict[str, Any]:
     bars = [
-        go.Bar(
-            name=WORDS[phase],
-            orientation="h",
-            y=ways,
-            x=[short(table[way][phase].value) if phase in table[way] else 0 for way in ways],
-            hovertext=[
+        bars_across(
+            WORDS[phase],
+            _style(phase).series,
+            [short(table[way][phase].value) if phase in table[way] else 0 for way in ways],
+            ways,
+            [
                 f"{way}, {WORDS[phase]}: {number(table[way][phase].value, 's') if phase in table[way] else 'none'}"
                 for way in ways
             ],
-            hovertemplate="%{hovertext}<extra></extra>",
-            meta={"series": _style(phase).series},
         )
         for phase in present
     ]

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from math import ceil, floor, log10
 from typing import Any
 
-import plotly.graph_objects as go
-
 from scripts.catalogue.model import Run
 from scripts.website.figures import Cell, FigureView
 from scripts.website.plots.points import Point
@@ -18,6 +16,8 @@ from scripts.website.plots.style import Style, Styles
 
 TRIALS = "trials"
 """Why a series ended whose number of samples was fixed beforehand, so that the question of convergence is not asked."""
+Trace = dict[str, Any]
+"""As plotly.js reads it. plotly's classes would check every field of thousands; a test does it for each kind."""
 LINE = Style(0, "line", "solid")
 """Of a legend entry that stands for a line without marks."""
 
@@ -135,7 +135,7 @@ def _samples(points: Sequence[Point]) -> str:
     return "; ".join([f"n = {span} a point{what}", *ends])
 
 
-def trace(name: str, style: Style, x: list[Any], y: list[Any], **more: Any) -> go.Scatter:
+def trace(name: str, style: Style, x: list[Any], y: list[Any], **more: Any) -> Trace:
     """Marks, and a line between them where there are several. `ties`: which marks are hollow."""
     ties = more.pop("ties", [False] * len(x))
     symbols = [style.symbol + ("-open" if tie else "") for tie in ties]
@@ -143,21 +143,37 @@ def trace(name: str, style: Style, x: list[Any], y: list[Any], **more: Any) -> g
     mode = more.pop("mode", "lines+markers" if len(x) > 1 else "markers")
     more.setdefault("hovertemplate", "%{hovertext}<extra></extra>")
     line = {"dash": style.dash, "width": 1.5}
-    return go.Scatter(name=name, x=x, y=y, mode=mode, marker=marker, line=line, meta={"series": style.series}, **more)
+    drawn = {"type": "scatter", "name": name, "x": x, "y": y, "mode": mode, "marker": marker, "line": line}
+    return drawn | {"meta": {"series": style.series}} | more
 
 
-def rule(x: list[Any], y: list[Any], text: str, dash: str = "solid", tone: str = "ink-2") -> go.Scatter:
+def rule(x: list[Any], y: list[Any], text: str, dash: str = "solid", tone: str = "ink-2", **more: Any) -> Trace:
     """A line to read the others against, with its meaning written at its end."""
-    return go.Scatter(
-        x=x,
-        y=y,
-        mode="lines+text",
-        text=[text, *[""] * (len(x) - 1)],
-        textposition="top right",
-        line={"dash": dash, "width": 1},
-        hoverinfo="skip",
-        meta={"tone": tone},
-    )
+    return {
+        "type": "scatter",
+        "x": x,
+        "y": y,
+        "mode": "lines+text",
+        "text": [text, *[""] * (len(x) - 1)],
+        "textposition": "top right",
+        "line": {"dash": dash, "width": 1},
+        "hoverinfo": "skip",
+        "meta": {"tone": tone},
+    } | more
+
+
+def bars_across(name: str, series: int, x: list[float], y: list[str], hovertext: list[str], hover: str = "") -> Trace:
+    """Horizontal bars, one a row. hover: what follows the text"""
+    return {
+        "type": "bar",
+        "name": name,
+        "orientation": "h",
+        "x": x,
+        "y": y,
+        "hovertext": hovertext,
+        "hovertemplate": f"%{{hovertext}}{hover}<extra></extra>",
+        "meta": {"series": series},
+    }
 
 
 def bars(values: Sequence[float], spreads: Sequence[tuple[float, float] | None]) -> dict[str, Any]:
@@ -178,12 +194,9 @@ def short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def figure(traces: Iterable[go.Scatter], layout: dict[str, Any]) -> dict[str, Any]:
-    """The figure without plotly's default template; the legend is the page's own.
-
-    The traces are checked as they are made; a `go.Figure` would check and copy them again, at 20 ms each.
-    """
-    return {"data": [trace.to_plotly_json() for trace in traces], "layout": {"showlegend": False} | layout}
+def figure(traces: Iterable[Trace], layout: dict[str, Any]) -> dict[str, Any]:
+    """The figure without plotly's default template; the legend is the page's own."""
+    return {"data": [*traces], "layout": {"showlegend": False} | layout}
 
 
 def log_axis(title: str, values: Iterable[float], suffix: str = "") -> dict[str, Any]:

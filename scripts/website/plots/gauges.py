@@ -5,14 +5,13 @@ It asks for several metrics in percent under one prefix: utilisation, activity, 
 
 from collections.abc import Iterable
 
-import plotly.graph_objects as go
-
 from scripts.catalogue.vocabulary import METRICS
 from scripts.website.figures import Cell
 from scripts.website.plots.draw import (
     EVIDENCE_COLUMNS,
     Key,
     PlotView,
+    bars_across,
     evidence_cells,
     figure,
     origin_of,
@@ -49,14 +48,13 @@ def _view(prefix: str, table: dict[str, dict[str, Point]], folder: str) -> PlotV
     present, ways = _present(table), list(table)
     shown = [point for row in table.values() for point in row.values()]
     bars = [
-        go.Bar(
-            name=WORDS[metric],
-            orientation="h",
-            y=ways[::-1],
-            x=[short(table[way][metric].value) if metric in table[way] else 0 for way in ways[::-1]],
-            hovertext=[f"{way}, {WORDS[metric]}" for way in ways[::-1]],
-            hovertemplate="%{hovertext}: %{x} %<extra></extra>",
-            meta={"series": _style(metric).series},
+        bars_across(
+            WORDS[metric],
+            _style(metric).series,
+            [short(table[way][metric].value) if metric in table[way] else 0 for way in ways[::-1]],
+            ways[::-1],
+            [f"{way}, {WORDS[metric]}" for way in ways[::-1]],
+            ": %{x} %",
         )
         for metric in present[::-1]
     ]

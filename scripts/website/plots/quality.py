@@ -226,8 +226,13 @@ def _figure(own: list[Pair], base: Pair | None, size: Size, styles: Styles, fron
     low, high = min(sizes), max(sizes)
     ends = (low / 1.12, high * 1.12) if low > 0 else (low, high)
     traces = [
-        rule([pair.size for pair in front], [short(pair.point.value) for pair in front], "", "dot", "ink").update(
-            mode="lines", line={"shape": "hv", "width": 1.5}
+        rule(
+            [pair.size for pair in front],
+            [short(pair.point.value) for pair in front],
+            "",
+            tone="ink",
+            mode="lines",
+            line={"dash": "dot", "shape": "hv", "width": 1.5},
         )
     ]
     if base:

@@ -254,8 +254,13 @@ def _dots(group: Sequence[Point], quantity: Quantity, styles: Styles) -> dict[st
     names = [point.one.implementation for point in ordered]
     traces = [
         rule(
-            [quantity.line] * 2, [names[0], names[-1]], quantity.line_text.format(baseline=baseline), "solid", "ink"
-        ).update(mode="lines")
+            [quantity.line] * 2,
+            [names[0], names[-1]],
+            quantity.line_text.format(baseline=baseline),
+            "solid",
+            "ink",
+            mode="lines",
+        )
     ]
     for point in ordered:
         value = quantity.value(point) or 0.0

@@ -11,11 +11,9 @@ from math import sqrt
 from statistics import fmean, median
 from typing import Any
 
-import plotly.graph_objects as go
-
 from scripts.catalogue.model import Measurement
 from scripts.website.figures import Cell
-from scripts.website.plots.draw import LINE, Key, PlotView, figure, log_axis, origin_of, short, slug_of
+from scripts.website.plots.draw import LINE, Key, PlotView, Trace, figure, log_axis, origin_of, short, slug_of
 from scripts.website.plots.draw import rule as reference_line
 from scripts.website.plots.points import Point
 from scripts.website.plots.style import COLOURS, SYMBOLS, Palette, Style
@@ -334,7 +332,7 @@ def _by_shape(scores: Scores, metric: str, title: str, nominal: float | None = N
         cost = [f"{found[rule].repetitions:.0f} runs" for rule in present]
         traces.append(_dots(key.name, values, present, key.style, cost))
     if nominal is not None:
-        traces.append(reference_line([nominal, nominal], [rules[-1], rules[0]], "", "dot").update(mode="lines"))
+        traces.append(reference_line([nominal, nominal], [rules[-1], rules[0]], "", "dot", mode="lines"))
     return _figure(traces, rules, f"{title}<br>(higher is better)")
 
 
@@ -346,23 +344,24 @@ def _shape_keys(scores: Scores) -> list[Key]:
     ]
 
 
-def _dots(name: str, x: list[float], y: list[str], style: Style, extra: list[str] | None = None) -> go.Scatter:
+def _dots(name: str, x: list[float], y: list[str], style: Style, extra: list[str] | None = None) -> Trace:
     """Marks without a line: rows have no order that a line could follow."""
     more = [f", {text}" for text in extra] if extra else [""] * len(x)
-    return go.Scatter(
-        name=name,
-        mode="markers",
-        x=[short(value) for value in x],
-        y=y,
-        hovertext=[f"{row}: {value:.1f} %{text}, {name}" for row, value, text in zip(y, x, more, strict=True)],
-        hovertemplate="%{hovertext}<extra></extra>",
-        marker={"symbol": style.symbol, "size": 9},
-        meta={"series": style.series},
-    )
+    return {
+        "type": "scatter",
+        "name": name,
+        "mode": "markers",
+        "x": [short(value) for value in x],
+        "y": y,
+        "hovertext": [f"{row}: {value:.1f} %{text}, {name}" for row, value, text in zip(y, x, more, strict=True)],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+        "marker": {"symbol": style.symbol, "size": 9},
+        "meta": {"series": style.series},
+    }
 
 
-def _figure(traces: list[go.Scatter], rows: list[str], title: str, log: bool = False) -> dict[str, Any]:
-    values = [value for one in traces for value in one.x]
+def _figure(traces: list[Trace], rows: list[str], title: str, log: bool = False) -> dict[str, Any]:
+    values = [value for one in traces for value in one["x"]]
     layout = {
         "xaxis": log_axis(title, values) if log else {"title": {"text": title}},
         "yaxis": {"type": "category", "categoryorder": "array", "categoryarray": rows[::-1], "dtick": 1},
