@@ -105,6 +105,7 @@ def _build(root: Path, search: bool, say: Callable[[str], None]) -> Report:
         report.pages["from records"] += _write_pages(output, pages.references(library))
         report.pages["from records"] += _write_pages(output, pages.records(shell))
         report.pages["from records"] += _write_pages(output, pages.numbers(shell))
+        report.pages["from records"] += _write_pages(output, pages.comparisons(shell))
         marks = pages.marks(figures, newest_added(derived, settings)[:NEWEST])
         report.pages["from prose"] = _fill_rendered(output, rendered, marks)
     with step("export the data"):

@@ -1,11 +1,12 @@
-"""The Compare page: everything recorded, by machine and subject, as figures with their tables.
+"""The Compare pages: everything recorded, a page for each subject on each machine, as figures with their tables.
 
-With JavaScript the page draws its tables from /api/v1/evidence.json (`evidence_api`) and lets the reader choose
+With JavaScript a page draws its tables from /api/v1/evidence.json (`evidence_api`) and lets the reader choose
 (site/assets/js/compare.js). Nothing is compared across machines, subjects or texts.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from scripts.catalogue.addresses import paper_href, technique_href
 from scripts.website.family import Families
@@ -77,8 +78,8 @@ class Block:
 class Subject:
     """Everything about one model or layer on one machine."""
 
-    id: str
     title: str
+    href: str
     blocks: list[Block]
     techniques: list[tuple[str, str]]
     """Implementation and its role."""
@@ -105,6 +106,7 @@ class Comparison:
         self._pages: dict[tuple[str, str | None], str | None] = {}
         self.titles = {entry.key: entry.paper.title for entry in families.derived.newest}
 
+    @cached_property
     def machines(self) -> list[MachineView]:
         """Machines, the one with the most measurements first."""
         by_machine: dict[str, list[str]] = {}
@@ -122,7 +124,9 @@ class Comparison:
             found.sort(key=lambda block: (kinds.index(block.kind), -len(block.rows)))
         # the subject of which most is known first, since that is what the page opens with
         ordered = sorted(blocks.items(), key=lambda item: (-len({b.kind for b in item[1]}), -_rows(item[1]), item[0]))
-        subjects = [Subject(slug_of(title), title, found, _techniques(found)) for title, found in ordered]
+        subjects = [
+            Subject(title, f"compare/{name}-{slug_of(title)}/", found, _techniques(found)) for title, found in ordered
+        ]
         origins = {block.plot.origin.file: block.plot.origin for found in blocks.values() for block in found}
         root, runs = self.settings.root, self.families.runs
         dated = [(origins[file], stale(root, runs[file])) for file in files if file in origins]

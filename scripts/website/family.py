@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from urllib.parse import urlencode
 
 from scripts.catalogue.addresses import technique_href
 from scripts.catalogue.load import Entry, Page
@@ -152,7 +151,7 @@ class Families:
             effects=_effects(point for found in points.values() for point in found),
             machines=machines,
             runs=runs[:INLINE],
-            elsewhere=[(run.machine, f"compare/?{urlencode({'machine': run.machine})}") for run in runs[INLINE:]],
+            elsewhere=[(run.machine, "compare/") for run in runs[INLINE:]],
             submitted=[
                 (run.machine.name, run.started.date().isoformat(), file)
                 for file, run in sorted(self.derived.catalogue.submissions.items())

@@ -16,7 +16,7 @@ from scripts.catalogue.venues import VENUES
 from scripts.catalogue.vocabulary import AREAS, RESOURCE_MEANING
 from scripts.cluster_speed import load_record
 from scripts.website.cold_starts import PAGE as COLD_STARTS
-from scripts.website.compare import Comparison
+from scripts.website.compare import Comparison, MachineView, Subject
 from scripts.website.coverage import make_coverage
 from scripts.website.explorer import Explorer
 from scripts.website.family import Families
@@ -136,10 +136,32 @@ class Pages:
         return {"title": title_tag(title), "head": page_head(self.settings, "examples/", title, lead), "body": body}
 
     def _compare(self) -> dict[str, str]:
-        title, lead = "Compare", "Techniques side by side on one machine and one model: quality, speed, limit and cost."
-        context = {"machines": self.comparison.machines(), "repo_url": self.settings.repo_url}
-        body = self.render("compare.html", root="../", title=title, lead=lead, **context)
-        return {"title": title_tag(title), "head": page_head(self.settings, "compare/", title, lead), "body": body}
+        """Of the subject that most is known of; `comparisons` has the pages of all."""
+        lead = "Techniques side by side on one machine and one model: quality, speed, limit and cost."
+        machine = next(iter(self.comparison.machines), None)
+        return self._comparison("compare/", "Compare", lead, machine, machine.subjects[0] if machine else None)
+
+    def _comparison(
+        self, href: str, title: str, lead: str, machine: MachineView | None, subject: Subject | None
+    ) -> dict[str, str]:
+        context: dict[str, Any] = {"machines": self.comparison.machines, "repo_url": self.settings.repo_url}
+        context |= {"machine": machine, "s": subject, "lead": lead}
+        body = self.render("compare.html", root="../" * href.count("/"), **context)
+        return {"title": title_tag(title), "head": page_head(self.settings, href, title, lead), "body": body}
+
+    def comparisons(self, shell: Shell) -> Iterator[tuple[str, str]]:
+        """A page for every subject on every machine."""
+        for machine in self.comparison.machines:
+            for subject in machine.subjects:
+                about = f"{subject.title} on {machine.name}"
+                title, lead = (
+                    f"Compare: {about}",
+                    f"{about}: techniques side by side, by quality, speed, limit and cost.",
+                )
+                page = shell.fill(self._comparison(subject.href, title, lead, machine, subject))
+                page = page.replace(' aria-current="true"', "")  # the shell is one of the papers' pages
+                here = f'<a href="{ROOT}compare/"'
+                yield subject.href, page.replace(f"{here}>", f'{here} aria-current="true">', 1)
 
     def _verdicts(self, entry: Entry) -> list[str]:
         return [self.views.verdict(claim).kind for claim in entry.paper.claims]

@@ -1,5 +1,6 @@
 """Compare and /api/v1/evidence.json: they say what the recorded samples say, and every state can be linked."""
 
+import gzip
 import json
 import random
 import re
@@ -107,7 +108,7 @@ def test_without_runs_the_interface_and_the_page_are_empty_but_there(tmp_path: P
     empty.runs = {}
     nothing = Comparison(empty)
     assert json.loads(evidence_files(nothing)["api/v1/evidence.json"])["evidence"] == []
-    assert nothing.machines() == []
+    assert nothing.machines == []
 
 
 # The page without JavaScript
@@ -117,14 +118,23 @@ def rows_of(html: str) -> list[tuple[int, str]]:
     return [(int(number), name) for number, name in re.findall(r'<tr data-point="(\d+)" data-name="([^"]*)"', html)]
 
 
-def test_every_row_is_about_its_point(site: Site, document: Item) -> None:
-    rows = rows_of(site.html("compare"))
+@pytest.fixture(scope="module")
+def everything(site: Site, comparison: Comparison) -> dict[str, str]:
+    """Every page of a subject: address -> HTML."""
+    hrefs = [subject.href for machine in comparison.machines for subject in machine.subjects]
+    assert len(hrefs) == len(set(hrefs)) > 10
+    return {href: site.html(href.strip("/")) for href in hrefs}
+
+
+def test_every_row_is_about_its_point(everything: dict[str, str], document: Item) -> None:
+    rows = [row for html in everything.values() for row in rows_of(html)]
     assert rows
     assert [name for number, name in rows if document["evidence"][number]["implementation"] != name] == []
 
 
-def test_every_method_that_was_timed_or_judged_is_on_the_page(site: Site, document: Item) -> None:
-    shown = {document["evidence"][number]["implementation"] for number, _ in rows_of(site.html("compare"))}
+def test_every_method_that_was_timed_or_judged_is_on_a_page(everything: dict[str, str], document: Item) -> None:
+    rows = [row for html in everything.values() for row in rows_of(html)]
+    shown = {document["evidence"][number]["implementation"] for number, _ in rows}
     units = {"s", "tokens/s", "requests/s"}
     tried = {i["case"] for i in document["evidence"] if i["role"] == "method"}  # else a case compares nothing
     in_batches = [i for i in document["evidence"] if i["unit"] in units and "batch" in i["workload"]]
@@ -134,28 +144,36 @@ def test_every_method_that_was_timed_or_judged_is_on_the_page(site: Site, docume
     assert timed | judged <= shown | baselines
 
 
-def test_links_lead_to_records_papers_and_modules_that_exist(site: Site) -> None:
-    html = site.html("compare")
+def test_links_lead_to_records_papers_and_modules_that_exist(site: Site, everything: dict[str, str]) -> None:
+    html = "".join(everything.values())
     links = set(re.findall(r'<td><a href="([^"]+)" rel="noopener">record</a>', html))
     assert links
     for link in links:
         assert (site.source / link.partition("/blob/")[2].partition("/")[2]).is_file()
-    for href in set(re.findall(r'href="\.\./((?:techniques|papers)/[^"]+)"', html)):
+    for href in set(re.findall(r'href="\.\./\.\./((?:techniques|papers)/[^"]+)"', html)):
         path, _, anchor = href.partition("#")
         assert not anchor or f'id="{anchor}"' in site.html(path)
 
 
-def test_the_page_stays_light(site: Site, document: Item) -> None:
-    assert len(site.html("compare").encode()) <= 30_000 + 900 * len(document["evidence"])
+def test_pages_stay_light(site: Site, everything: dict[str, str], document: Item) -> None:
+    for href, html in everything.items():
+        figures, rows = html.count("data-block "), len(rows_of(html))
+        assert (href, len(html.encode()) <= 30_000 + 3_000 * figures + 700 * rows) == (href, True)
+        assert (href, len(gzip.compress(html.encode())) <= 40_000) == (href, True)
+    first = next(iter(everything.values()))
+    assert rows_of(site.html("compare")) == rows_of(first)
     assert len((site.public / "api/v1/evidence.json").read_bytes()) <= 2_000 + 1_200 * len(document["evidence"])
 
 
 @in_browser
 def test_all_tables_stand_without_javascript(visits: Callable[..., Visit], comparison: Comparison) -> None:
     page = visits(java_script_enabled=False).go("compare/")
-    blocks = [block for machine in comparison.machines() for subject in machine.subjects for block in subject.blocks]
-    expect(page.locator("[data-block]:visible")).to_have_count(len(blocks))
+    subjects = [subject for machine in comparison.machines for subject in machine.subjects]
+    expect(page.locator("[data-block]:visible")).to_have_count(len(subjects[0].blocks))
+    expect(page.locator(".compare__all a:visible")).to_have_count(len(subjects))
     assert page.locator(".compare__form:visible, .plot__area:visible, fieldset:visible").count() == 0
+    page.get_by_role("link", name=subjects[1].title, exact=True).first.click()
+    expect(page.locator("[data-block]:visible")).to_have_count(len(subjects[1].blocks))
     page.locator("[data-block] summary").first.click()
     expect(page.locator("[data-block] table").first).to_be_visible()
 
@@ -198,7 +216,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]
 @in_browser
 def test_another_family_needs_nothing_new(other: tuple[Path, str], browser: Browser) -> None:
     root, url = other
-    machines = Comparison(Families(derive(load_catalogue(root)), read_settings(root))).machines()
+    machines = Comparison(Families(derive(load_catalogue(root)), read_settings(root))).machines
     assert sorted(machine.name for machine in machines) == ["aa", "bb"]
     page = browser.new_page()
     for machine in machines:
@@ -209,13 +227,15 @@ def test_another_family_needs_nothing_new(other: tuple[Path, str], browser: Brow
             assert_drawn_alike(page, block)
     first, second = (machine.name for machine in machines)
     page.locator("select[name=machine]").select_option(first)
-    expect(page.get_by_role("heading", level=2, name=first)).to_be_visible()
+    expect(page.get_by_role("heading", level=2, name=f"m on {first}")).to_be_visible()
     page.go_back()
-    expect(page.get_by_role("heading", level=2, name=second)).to_be_visible()
+    expect(page.get_by_role("heading", level=2, name=f"m on {second}")).to_be_visible()
+    expect(page.locator("select[name=machine]")).to_have_value(second)
     page.close()
 
 
 def opened(visit: Visit, query: str = "") -> Page:
+    """Compare at an address, as the form wrote them while it was one page: they lead on."""
     page = visit.go(f"compare/{query}")
     page.locator("[data-compare][data-ready]").wait_for()
     return page
@@ -262,7 +282,7 @@ def assert_drawn_alike(page: Page, block: Block) -> None:
 
 @in_browser
 def test_the_page_draws_what_the_build_computed(visit: Visit, comparison: Comparison) -> None:
-    machine = comparison.machines()[0]
+    machine = comparison.machines[0]
     for subject in machine.subjects:
         page = opened(visit, f"?machine={machine.name}&subject={quote(subject.title)}")
         for block in subject.blocks:
@@ -271,19 +291,20 @@ def test_the_page_draws_what_the_build_computed(visit: Visit, comparison: Compar
 
 @in_browser
 def test_a_choice_is_an_address_and_back_leads_back(visit: Visit, comparison: Comparison) -> None:
-    machine = comparison.machines()[0]
+    machine = comparison.machines[0]
     first, second = machine.subjects[0], machine.subjects[1]
     page = opened(visit)
-    expect(page.get_by_role("heading", level=3, name=first.title)).to_be_visible()
+    expect(page.get_by_role("heading", level=2, name=first.title)).to_be_visible()
     page.get_by_label("Model or layer").select_option(second.title)
-    expect(page.get_by_role("heading", level=3, name=second.title)).to_be_visible()
-    assert asked(page)["subject"] == [second.title]
+    expect(page.get_by_role("heading", level=2, name=second.title)).to_be_visible()
+    assert urlsplit(page.url).path.endswith(second.href)
     page.get_by_label("Workload").select_option(second.blocks[0].id)
     expect(page.locator("[data-block]:visible")).to_have_count(1)
     link = page.url
     page.go_back()
     page.go_back()
-    expect(page.get_by_role("heading", level=3, name=first.title)).to_be_visible()
+    expect(page.get_by_role("heading", level=2, name=first.title)).to_be_visible()
+    expect(page.get_by_label("Model or layer")).to_have_value(first.title)
     page.goto(link)
     expect(page.locator("[data-block]:visible")).to_have_count(1)
     expect(page.get_by_label("Workload")).to_have_value(second.blocks[0].id)
@@ -319,7 +340,7 @@ def open_choice(page: Page) -> None:
 
 def drawn_in(comparison: Comparison) -> list[tuple[Block, list[str]]]:
     """The figures of the subject that opens first, each with the techniques that it draws."""
-    blocks = comparison.machines()[0].subjects[0].blocks
+    blocks = comparison.machines[0].subjects[0].blocks
     return [
         (b, list(dict.fromkeys(r.implementation for r in b.rows if r.implementation in b.plot.styles))) for b in blocks
     ]

@@ -1,21 +1,19 @@
-// Compare: the state is in the address (machine, subject, show, technique), tables are the page's own, and figures are
-// drawn from api/v1/evidence.json when they near the viewport. What the address asks for and nobody recorded is said.
+// Compare: a page is about one subject on one machine; the others are links, between which the form goes. What is shown
+// is in the address (show, technique), tables are the page's own, and figures are drawn from api/v1/evidence.json when
+// they near the viewport. What the address asks for and nobody recorded is said.
 
 import { fail, render } from "./figures.js";
 import { figureOf } from "./compare-figures.js";
 
 const page = document.querySelector("[data-compare]");
 const root = new URL(page.dataset.root, location.href).href;
+const own = { machine: page.dataset.machine, subject: page.dataset.subject };
 const form = page.querySelector(".compare__form");
 const choices = Object.fromEntries([...page.querySelectorAll(".compare__form select")].map((select) => [select.name, select]));
 const message = page.querySelector(".compare__message");
-const sections = [...page.querySelectorAll("[data-subject]")].map((section) => ({
-  section,
-  machine: section.closest("[data-machine]").dataset.machine,
-  subject: section.dataset.subject,
-  blocks: [...section.querySelectorAll("[data-block]")],
-  boxes: [...section.querySelectorAll("input[name=technique]")],
-}));
+const blocks = [...page.querySelectorAll("[data-block]")];
+const boxes = [...page.querySelectorAll("input[name=technique]")];
+const links = [...page.querySelectorAll(".compare__all a")].map(({ href, dataset: { machine, subject } }) => ({ href, machine, subject }));
 
 let evidence; // the promise of its points
 const points = () =>
@@ -28,21 +26,24 @@ const points = () =>
 
 function fromAddress() {
   const asked = new URLSearchParams(location.search);
-  const machine = asked.get("machine") ?? sections[0]?.machine ?? "";
-  const here = sections.filter((one) => one.machine === machine);
-  const subject = asked.get("subject") ?? here[0]?.subject ?? "";
-  return { machine, subject, show: asked.get("show") ?? "", techniques: asked.has("technique") ? asked.getAll("technique") : null };
+  return {
+    machine: asked.get("machine") ?? own.machine,
+    subject: asked.get("subject") ?? (asked.has("machine") ? undefined : own.subject),
+    show: asked.get("show") ?? "",
+    techniques: asked.has("technique") ? asked.getAll("technique") : null,
+  };
 }
 
-function toAddress({ machine, subject, show, techniques }) {
-  const asked = new URLSearchParams({ machine, subject });
+function toAddress({ show, techniques }) {
+  const asked = new URLSearchParams();
   if (show) asked.set("show", show);
   if (techniques) (techniques.length ? techniques : [""]).forEach((name) => asked.append("technique", name));
-  return `?${asked}`;
+  return `${location.pathname}${asked.size ? `?${asked}` : ""}`;
 }
 
 let state = fromAddress();
-const chosen = () => sections.find((one) => one.machine === state.machine && one.subject === state.subject);
+const isOwn = ({ machine, subject }) => machine === own.machine && subject === own.subject;
+const pageOf = ({ machine, subject }) => links.find((one) => one.machine === machine && (one.subject === subject || subject === undefined));
 
 function go(change) {
   state = { ...state, ...change };
@@ -59,28 +60,26 @@ function fill(select, values, value) {
 }
 
 function update() {
-  const current = chosen();
-  const machines = [...new Set(sections.map(({ machine }) => machine))];
-  const here = sections.filter(({ machine }) => machine === state.machine);
+  const machines = [...new Set(links.map(({ machine }) => machine))];
+  const here = links.filter(({ machine }) => machine === state.machine);
   fill(choices.machine, machines.map((name) => [name, name]), state.machine);
-  fill(choices.subject, here.map(({ subject }) => [subject, subject]), state.subject);
-  const shows = (current?.blocks ?? []).map((block) => [block.id, block.querySelector("h4").textContent]);
+  fill(choices.subject, here.map(({ subject }) => [subject, subject]), state.subject ?? "");
+  const shows = isOwn(state) ? blocks.map((block) => [block.id, block.querySelector("h3").textContent]) : [];
   fill(choices.show, [["", "all of them"], ...shows], state.show);
-  for (const { section } of sections) section.hidden = section !== current?.section;
-  for (const machine of page.querySelectorAll("[data-machine]")) machine.hidden = machine.dataset.machine !== current?.machine;
-  say(problems(current, machines, here));
-  if (current) showSection(current);
+  page.querySelector(".compare__subject").hidden = !isOwn(state);
+  say(problems(machines, here));
+  if (isOwn(state)) showFigures();
 }
 
-function problems(current, machines, here) {
+function problems(machines, here) {
   const { machine, subject, show, techniques } = state;
   if (!here.length) return [`Nothing was recorded on a machine called “${machine}”. There are: ${machines.join(", ")}.`];
-  if (!current) return [`Nothing was recorded about “${subject}” on ${machine}. There are: ${here.map((one) => one.subject).join(", ")}.`];
+  if (!isOwn(state)) return [`Nothing was recorded about “${subject}” on ${machine}. There are: ${here.map((one) => one.subject).join(", ")}.`];
   const found = [];
-  if (show && !current.blocks.some(({ id }) => id === show)) found.push(`There is no workload “${show}” here; all are shown.`);
-  const unknown = (techniques ?? []).filter((name) => name && !current.boxes.some(({ value }) => value === name));
+  if (show && !blocks.some(({ id }) => id === show)) found.push(`There is no workload “${show}” here; all are shown.`);
+  const unknown = (techniques ?? []).filter((name) => name && !boxes.some(({ value }) => value === name));
   if (unknown.length) found.push(`Not recorded for ${subject} on ${machine}: ${unknown.join(", ")}.`);
-  if (techniques && !current.boxes.some(({ value }) => techniques.includes(value))) found.push("No technique is chosen; tick one to see it.");
+  if (techniques && !boxes.some(({ value }) => techniques.includes(value))) found.push("No technique is chosen; tick one to see it.");
   return found;
 }
 
@@ -89,7 +88,7 @@ function say(found) {
   message.hidden = !found.length;
 }
 
-function showSection({ blocks, boxes }) {
+function showFigures() {
   for (const box of boxes) box.checked = !state.techniques || state.techniques.includes(box.value);
   const names = new Set(boxes.filter(({ checked }) => checked).map(({ value }) => value));
   const known = blocks.some(({ id }) => id === state.show);
@@ -97,9 +96,9 @@ function showSection({ blocks, boxes }) {
     block.hidden = known && block.id !== state.show;
     block.classList.toggle("plot--partial", names.size < boxes.length);
     const rows = [...block.querySelectorAll("tbody tr")];
-    const own = (name) => names.has(name) || !boxes.some(({ value }) => value === name); // baselines are always there
-    for (const row of rows) row.hidden = !own(row.dataset.name);
-    for (const key of block.querySelectorAll(".legend [data-name]")) key.hidden = !own(key.dataset.name);
+    const isShown = (name) => names.has(name) || !boxes.some(({ value }) => value === name); // baselines are always there
+    for (const row of rows) row.hidden = !isShown(row.dataset.name);
+    for (const key of block.querySelectorAll(".legend [data-name]")) key.hidden = !isShown(key.dataset.name);
     delete block.dataset.drawn;
     near.unobserve(block);
     near.observe(block); // reports at once whether it is in view
@@ -152,32 +151,35 @@ function describe(block, all) {
 
 function listen() {
   form.addEventListener("change", ({ target: { name, value } }) => {
-    const others = sections.filter(({ machine }) => machine === (name === "machine" ? value : state.machine));
-    const subject = name === "subject" ? value : (others.find((one) => one.subject === state.subject) ?? others[0])?.subject ?? "";
-    if (name === "show") go({ show: value });
-    else go({ machine: others[0]?.machine ?? value, subject, show: "", techniques: null });
+    if (name === "show") return go({ show: value });
+    const wanted = name === "machine" ? { machine: value, subject: state.subject } : { machine: state.machine, subject: value };
+    location.assign((pageOf(wanted) ?? pageOf({ machine: wanted.machine })).href); // choices are made of links
   });
-  for (const { section, boxes } of sections) {
-    const take = () => {
-      const names = boxes.filter(({ checked }) => checked).map(({ value }) => value);
-      go({ techniques: names.length === boxes.length ? null : names });
-    };
-    section.querySelector(".compare__techniques").addEventListener("change", take);
-    for (const [button, checked] of [["[data-all]", true], ["[data-none]", false]]) {
-      section.querySelector(button).addEventListener("click", () => {
-        boxes.forEach((box) => (box.checked = checked));
-        take();
-      });
-    }
+  const take = () => {
+    const names = boxes.filter(({ checked }) => checked).map(({ value }) => value);
+    go({ techniques: names.length === boxes.length ? null : names });
+  };
+  page.querySelector(".compare__techniques").addEventListener("change", take);
+  for (const [button, checked] of [["[data-all]", true], ["[data-none]", false]]) {
+    page.querySelector(button).addEventListener("click", () => {
+      boxes.forEach((box) => (box.checked = checked));
+      take();
+    });
   }
-  addEventListener("popstate", () => {
+  const again = () => {
     state = fromAddress();
     update();
-  });
+  };
+  addEventListener("popstate", again);
+  addEventListener("pageshow", ({ persisted }) => persisted && again()); // back from a page that the form led to
 }
 
-if (sections.length) {
-  listen();
-  update();
+const elsewhere = blocks.length && !isOwn(state) ? pageOf(state) : null;
+if (elsewhere) location.replace(elsewhere.href + toAddress(state).slice(location.pathname.length)); // addresses of old
+else {
+  if (blocks.length) {
+    listen();
+    update();
+  }
+  page.dataset.ready = "";
 }
-page.dataset.ready = "";
