@@ -30,7 +30,8 @@ const tint = (name, share) => {
 };
 const font = (name) => getComputedStyle(document.body).getPropertyValue(`--${name}`);
 
-function axis(given = {}) {
+function axis(given = {}, isNarrow) {
+  const text = given.title?.text;
   return {
     automargin: true,
     gridcolor: colour("rule"),
@@ -38,13 +39,18 @@ function axis(given = {}) {
     tickcolor: colour("rule-2"),
     zerolinecolor: colour("rule-2"),
     ...given,
-    title: { standoff: 10, ...given.title, font: { size: 12, color: colour("ink-2") } },
+    title: {
+      standoff: 10,
+      ...given.title,
+      ...(text && { text: isNarrow ? text.replace(/ (?=\([^()]*\)$)/, "<br>") : text }),
+      font: { size: 12, color: colour("ink-2") },
+    },
   };
 }
 
-function styledLayout(layout) {
+function styledLayout(layout, width) {
   const axes = Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key));
-  const styled = Object.fromEntries([...new Set([...axes, "xaxis", "yaxis"])].map((key) => [key, axis(layout[key])]));
+  const styled = Object.fromEntries([...new Set([...axes, "xaxis", "yaxis"])].map((key) => [key, axis(layout[key], width < NARROW)]));
   const shapes = layout.shapes?.map((shape) => ({ ...shape, line: { color: colour("ink-3"), ...shape.line } }));
   return {
     margin: { l: 8, r: 8, t: 8, b: 8 },
@@ -105,7 +111,7 @@ async function draw(canvas) {
   const Plotly = await loadPlotly();
   const first = !canvas.classList.contains("js-plotly-plot");
   const styled = data.map((trace) => styledTrace(trace, canvas.clientWidth));
-  await Plotly.react(canvas, styled, styledLayout(layout), { responsive: true, displayModeBar: false });
+  await Plotly.react(canvas, styled, styledLayout(layout, canvas.clientWidth), { responsive: true, displayModeBar: false });
   if (!first) return;
   const target = (event) => [event.points[0]?.customdata].flat()[0];
   canvas.on("plotly_click", (event) => typeof target(event) === "string" && location.assign(root + target(event)));
