@@ -144,7 +144,11 @@ def test_a_replay_compares_with_the_half_it_did_not_see():
     assert min(found["superflow", "stop_accuracy"]) > 10 * max(found["superflow", "independent_accuracy"])
 
 
-@pytest.mark.parametrize("path", RECORDED or [None], ids=lambda path: path.parent.name if path else "none")
+@pytest.mark.parametrize(
+    "path",
+    [RECORDED[0] if RECORDED else None, *(pytest.param(path, marks=pytest.mark.slow) for path in RECORDED[1:])],
+    ids=lambda path: path.parent.name if path else "none",
+)
 def test_recorded_replays_follow_from_the_recorded_latencies(path):
     """Recomputed from the raw samples, every figure of the replays comes out as recorded."""
     if path is None:

@@ -184,14 +184,14 @@ def test_selections_and_counts_are_those_of_the_records(
     visit: Visit, site: Site, records: list[dict[str, Any]]
 ) -> None:
     slugs = [page["slug"] for page in json.loads((site.public / "api/v1/techniques.json").read_text())["techniques"]]
-    states = random_states(records, slugs, 80)
+    states = random_states(records, slugs, 40)
     answers = open_explorer(visit).evaluate(SELECT, states)
     for state, answer in zip(states, answers, strict=True):
         assert (state, answer["keys"]) == (state, [paper["key"] for paper in records if passes(paper, state)])
         offered = [paper for paper in records if passes(paper, state, but="technique")]
         counts = Counter(slug for paper in offered for slug in slugs if under(paper, slug))
         assert (state, answer["techniques"]) == (state, dict(counts))
-    assert sum(bool(answer["keys"]) for answer in answers) > 40  # most of the states select something
+    assert sum(bool(answer["keys"]) for answer in answers) > 20  # most of the states select something
 
 
 @browser

@@ -33,7 +33,7 @@ def test_ids_metrics_and_modules():
     assert len(CASES) == len(bench.cases())
     assert all(case.id.rpartition("/")[2] == case.metric and case.metric in METRICS for case in CASES.values())
     named = {one.module for case in CASES.values() for one in case.implementations} - {None}
-    assert named <= set(modules()) | {"generate", "layer_stream", "sti"}
+    assert named <= set(modules()) | {"generate", "layer_stream", "sti", "typical"}
     assert set(modules()) - {"oracle"} <= named  # the oracle is no method
 
 
