@@ -43,7 +43,7 @@ def test_the_intervals_of_a_share_and_of_a_difference(one, zero, confidence):
     assert fairness.newcombe(one, zero, confidence) == pytest.approx(difference, abs=1e-9)
 
 
-@settings(max_examples=12, deadline=None)  # theirs takes a tenth of a second
+@settings(max_examples=6, deadline=None)  # theirs takes a tenth of a second
 @given(p=st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_the_corrections_for_many_tests(p):
     assert fairness.holm(p) == pytest.approx(multitest.multipletests(p, method="holm")[1].tolist(), abs=1e-12)

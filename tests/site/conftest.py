@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from filelock import FileLock
 from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
 
 ROOT = Path(__file__).parents[2]
@@ -63,14 +64,18 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The site of this checkout."""
+    """The site of this checkout, built once for all processes of a test run. Nobody changes it."""
     if given := os.environ.get("FRUGALFM_PUBLIC"):
         source, public = ROOT, Path(given).resolve()
     else:
-        source = copy_checkout(tmp_path_factory.mktemp("checkout") / "frugalfm")
-        public = source / "public"
-        done = run_build(source)
-        assert done.returncode == 0, done.stdout + done.stderr
+        own = tmp_path_factory.getbasetemp()
+        shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+        source, public = shared / "checkout/frugalfm", shared / "checkout/frugalfm/public"
+        with FileLock(shared / "checkout.lock"):
+            if not public.exists():
+                shutil.rmtree(source, ignore_errors=True)  # of a build that failed
+                done = run_build(copy_checkout(source))
+                assert done.returncode == 0, done.stdout + done.stderr
     with serve(public) as url:
         yield Site(public, url, source)
 

@@ -83,10 +83,9 @@ def compare_two_methods(page: Page, act: Act) -> None:
     page.locator("select[name=subject]").select_option("tiny-target")
     if not page.locator(".compare__choose[open]:visible").count():
         act(page, page.locator(".compare__choose:visible > summary").first)
-    boxes = page.locator("input[name=technique]:visible")
-    for box in boxes.all():
-        if box.get_attribute("value") not in ("gptq", "rtn"):
-            box.set_checked(False)
+    act(page, page.get_by_role("button", name="none").locator("visible=true"))
+    for name in ("gptq", "rtn"):
+        page.locator(f"input[name=technique][value={name}]:visible").set_checked(True)
     expect(page.locator("li[data-name=gptq]:visible").first).to_be_visible()
     expect(page.locator("li[data-name=rtn]:visible").first).to_be_visible()
     expect(page.locator("li[data-name=awq]:visible")).to_have_count(0)

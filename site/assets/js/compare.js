@@ -153,7 +153,8 @@ function listen() {
   form.addEventListener("change", ({ target: { name, value } }) => {
     if (name === "show") return go({ show: value });
     const wanted = name === "machine" ? { machine: value, subject: state.subject } : { machine: state.machine, subject: value };
-    location.assign((pageOf(wanted) ?? pageOf({ machine: wanted.machine })).href); // choices are made of links
+    const found = pageOf(wanted) ?? pageOf({ machine: wanted.machine }); // choices are made of links
+    if (!isOwn(found)) location.assign(found.href);
   });
   const take = () => {
     const names = boxes.filter(({ checked }) => checked).map(({ value }) => value);
