@@ -1,6 +1,7 @@
 """A product of 8-bit weights with inputs rounded to 8 bits on any CPU: `w8a8_cpu.cpp`, compiled when first asked for.
 
-Paper: arXiv 2208.07339, section 2.1 (a scale for each row of inputs and each row of the weight: vector-wise products).
+Paper: arXiv 2208.07339, section 2.1 (a scale for each row of inputs and of the weight: vector-wise products);
+    2306.00978, section 4.2 (codes are read in the kernel, as they lie in memory).
 Idea: at batch 1 time is the bytes of the weight; a loop that adds exact products of integers in 32 bits, over codes as
     they lie in memory, keeps up with reading them, and the layer around it must cost microseconds, not tens of them.
 Symbols: y = step * scale * (codes . round(x / step)), step = max |x| / 127 of each row of inputs.
