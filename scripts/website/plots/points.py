@@ -105,11 +105,19 @@ def compare(samples: tuple[float, ...], baseline: tuple[float, ...]) -> Ratio:
     """Median ratio to the baseline over the rounds that both have, with its bootstrap interval: the first of the two of
     `paired.ratio_cis`, without the work for the second. A build draws thousands."""
     rounds = min(len(samples), len(baseline))
-    a, b = np.asarray(samples[:rounds]), np.asarray(baseline[:rounds])
-    drawn = drawn_rounds(rounds, RESAMPLES.resamples)
-    ratios = np.median(a[drawn], axis=1) / np.median(b[drawn], axis=1)
+    a, b = samples[:rounds], baseline[:rounds]
+    ratios = drawn_medians(a) / drawn_medians(b)
     lo, hi = np.quantile(ratios, [(1 - RESAMPLES.confidence) / 2, (1 + RESAMPLES.confidence) / 2])
     return Ratio(float(np.median(a) / np.median(b)), float(lo), float(hi))
+
+
+@lru_cache(maxsize=8192)
+def drawn_medians(samples: tuple[float, ...]) -> NDArray[np.float64]:
+    """The median of each drawing of rounds; a baseline's serve all that are compared with it. -> (resamples,)"""
+    medians: NDArray[np.float64] = np.median(
+        np.asarray(samples)[drawn_rounds(len(samples), RESAMPLES.resamples)], axis=1
+    )
+    return medians
 
 
 @lru_cache(maxsize=512)
