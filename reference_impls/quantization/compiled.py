@@ -132,19 +132,8 @@ def compiled_block(kinds: tuple[Kind, ...], config: tuple[int, int, int, int, fl
     # Its type says that it may be text too, which is for compiling ahead of time.
     call: Any = compiled
 
-    def step(
-        x: Tensor,
-        cache: tuple[Tensor, Tensor],
-        turns: tuple[Tensor, Tensor],
-        position: Tensor,
-        norms: tuple[Tensor, Tensor],
-        numbers: Tensor,
-        _config: tuple[int, int, int, int, float],
-    ) -> Tensor:
-        out: Tensor = call(x, *cache, *turns, position, *norms, numbers)[0]
-        return out
-
-    return step
+    # As block_step is called; the shapes are in the graph.
+    return lambda x, cache, turns, position, norms, numbers, _: call(x, *cache, *turns, position, *norms, numbers)[0]
 
 
 class StaticDecoder(nn.Module):

@@ -24,7 +24,7 @@ from torch.nn.functional import linear
 
 from reference_impls.quantization import w8a8_cpu
 from reference_impls.quantization.grid import decode_weight
-from reference_impls.quantization.packed import PackedWeight, grid_inputs, unpack, unpack_codes
+from reference_impls.quantization.packed import PackedWeight, grid_inputs, row_scale, signed_codes, unpack, unpack_codes
 
 Product = Callable[[Tensor], Tensor]  # inputs: (rows, in), already through grid_inputs -> (rows, out)
 
@@ -64,14 +64,9 @@ def _int8_obstacle(weight: PackedWeight, needs_symmetric: bool) -> str | None:
     return None
 
 
-def _row_scale(weight: PackedWeight) -> Tensor:
-    """-> (out,)"""
-    return weight.scale.flatten().expand(weight.shape[0]).contiguous()
-
-
 def _aten_int8(weight: PackedWeight) -> Product:
-    codes = (weight.codes.to(torch.int16) - 128).to(torch.int8)
-    scale = _row_scale(weight)
+    codes = signed_codes(weight)
+    scale = row_scale(weight)
     return lambda inputs: torch._weight_int8pack_mm(inputs, codes, scale.to(inputs.dtype))
 
 
@@ -82,8 +77,8 @@ def _fbgemm_obstacle(weight: PackedWeight) -> str | None:
 
 
 def _fbgemm_int8(weight: PackedWeight) -> Product:
-    codes = (weight.codes.to(torch.int16) - 128).to(torch.int8)
-    scale = _row_scale(weight).double()
+    codes = signed_codes(weight)
+    scale = row_scale(weight).double()
     zeros = torch.zeros_like(scale) if weight.zero_point is None else weight.zero_point.flatten().double() - 128
     zeros = zeros.expand(weight.shape[0]).round().long()
     held = torch.ops.quantized.linear_prepack(torch._make_per_channel_quantized_tensor(codes, scale, zeros, 0), None)
@@ -107,8 +102,8 @@ def _onednn_obstacle(weight: PackedWeight) -> str | None:
 
 def _onednn_int8(weight: PackedWeight) -> Product:
     """Each row of inputs has its own scale: the kernel sums with scale 1, and rows are scaled afterwards."""
-    codes = (weight.codes.to(torch.int16) - 128).to(torch.int8)
-    held, scale = torch.ops.onednn.qlinear_prepack(codes, None), _row_scale(weight).float()
+    codes = signed_codes(weight)
+    held, scale = torch.ops.onednn.qlinear_prepack(codes, None), row_scale(weight).float()
     zeros = torch.zeros(len(scale), dtype=torch.int32)
 
     def product(inputs: Tensor) -> Tensor:

@@ -88,6 +88,16 @@ def unpack(packed: PackedWeight) -> GridWeight:
     return GridWeight(codes, scale, zero_point, packed.bits, symmetric, packed.dtype, packed.input_scale, columns)
 
 
+def signed_codes(packed: PackedWeight) -> Tensor:
+    """Codes of 8 bits around 0, as kernels for integers take them: (out, in) int8."""
+    return (packed.codes.to(torch.int16) - 128).to(torch.int8)
+
+
+def row_scale(packed: PackedWeight) -> Tensor:
+    """The scale of each row, where a row has one: (out,)."""
+    return packed.scale.flatten().expand(packed.shape[0]).contiguous()
+
+
 def grid_inputs(inputs: Tensor, packed: PackedWeight) -> Tensor:
     """Inputs as the codes want them: divided by input_scale and reordered. inputs: (batch.., in) -> the same shape."""
     if packed.input_scale is not None:

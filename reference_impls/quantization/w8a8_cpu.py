@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reference_impls.quantization.packed import PackedWeight
+from reference_impls.quantization.packed import PackedWeight, row_scale, signed_codes
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 FLAGS = ("-march=native", "-fopenmp"), ("-march=native",), ()
@@ -33,12 +33,8 @@ FLAGS = ("-march=native", "-fopenmp"), ("-march=native",), ()
 
 def compiler() -> str | None:
     """The C++ compiler: $CXX, or the first known one on the path."""
-    return next((found for name in (os.environ.get("CXX"), "c++", "g++", "clang++") if (found := which(name))), None)
-
-
-def which(name: str | None) -> str | None:
-    """A program on the path."""
-    return shutil.which(name) if name else None
+    names = filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++"))
+    return next(filter(None, map(shutil.which, names)), None)
 
 
 @cache
@@ -70,8 +66,7 @@ def prepare(weight: PackedWeight) -> Callable[[Tensor], Tensor]:
 
     weight: 8 bits, symmetric, one scale a row
     """
-    codes = (weight.codes.to(torch.int16) - 128).to(torch.int8)
-    scale = weight.scale.flatten().float().expand(codes.shape[0]).contiguous()
+    codes, scale = signed_codes(weight), row_scale(weight).float()
     out, columns = codes.shape
     function = library().w8a8_product
 

@@ -154,11 +154,8 @@ class Pages:
         for machine in self.comparison.machines:
             for subject in machine.subjects:
                 about = f"{subject.title} on {machine.name}"
-                title, lead = (
-                    f"Compare: {about}",
-                    f"{about}: techniques side by side, by quality, speed, limit and cost.",
-                )
-                page = shell.fill(self._comparison(subject.href, title, lead, machine, subject))
+                lead = f"{about}: techniques side by side, by quality, speed, limit and cost."
+                page = shell.fill(self._comparison(subject.href, f"Compare: {about}", lead, machine, subject))
                 page = page.replace(' aria-current="true"', "")  # the shell is one of the papers' pages
                 here = f'<a href="{ROOT}compare/"'
                 yield subject.href, page.replace(f"{here}>", f'{here} aria-current="true">', 1)
