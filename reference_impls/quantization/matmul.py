@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from reference_impls import cpp
 from reference_impls.quantization import w8a8_cpu
 from reference_impls.quantization.grid import decode_weight
 from reference_impls.quantization.packed import PackedWeight, grid_inputs, row_scale, signed_codes, unpack, unpack_codes
@@ -149,7 +150,7 @@ def _triton(function: str, weight: PackedWeight) -> Any:
 
 
 def _w8a8_obstacle(weight: PackedWeight) -> str | None:
-    return w8a8_cpu.obstacle() or _int8_obstacle(weight, needs_symmetric=True)
+    return cpp.obstacle() or _int8_obstacle(weight, needs_symmetric=True)
 
 
 PATHS = {

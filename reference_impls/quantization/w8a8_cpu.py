@@ -12,53 +12,25 @@ Cost: a byte a weight read once a call, a microsecond a thousand inputs to round
 Checked against: integer arithmetic in torch, value by value, and the dequantizing oracle.
 """
 
-import ctypes
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from reference_impls import cpp
 from reference_impls.quantization.packed import PackedWeight, row_scale, signed_codes
 
 SOURCE = Path(__file__).with_suffix(".cpp")
-FLAGS = ("-march=native", "-fopenmp"), ("-march=native",), ()
-"""Tried in turn: compilers differ in what they know."""
-
-
-def compiler() -> str | None:
-    """The C++ compiler: $CXX, or the first known one on the path."""
-    names = filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++"))
-    return next(filter(None, map(shutil.which, names)), None)
 
 
 @cache
-def library() -> ctypes.CDLL:
-    """The compiled loops, once a process. Raises RuntimeError with what the compiler said where it refuses."""
-    said = "no C++ compiler is on the path"
-    with tempfile.TemporaryDirectory() as folder:
-        built = Path(folder) / "w8a8_cpu.so"
-        for flags in FLAGS if (found := compiler()) else ():
-            command = [found, "-O3", "-std=c++17", *flags, "-shared", "-fPIC", str(SOURCE), "-o", str(built)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if not done.returncode:
-                loaded = ctypes.CDLL(str(built))
-                pointer, number = ctypes.c_void_p, ctypes.c_int64
-                loaded.w8a8_product.argtypes = [*[pointer] * 4, *[number] * 3, ctypes.c_int]
-                loaded.w8a8_product.restype = None
-                return loaded
-            said = f"{' '.join(command)}: {done.stderr.strip()}"
-    raise RuntimeError(f"w8a8_cpu.cpp could not be compiled: {said}")
-
-
-def obstacle() -> str | None:
-    """Why there is no such product here; None: there is."""
-    return None if compiler() else "needs a C++ compiler on the path, or in CXX"
+def _product() -> Any:
+    function = cpp.library(SOURCE).w8a8_product
+    function.argtypes, function.restype = [*[cpp.POINTER] * 4, *[cpp.NUMBER] * 3, cpp.THREADS], None
+    return function
 
 
 def prepare(weight: PackedWeight) -> Callable[[Tensor], Tensor]:
@@ -68,7 +40,7 @@ def prepare(weight: PackedWeight) -> Callable[[Tensor], Tensor]:
     """
     codes, scale = signed_codes(weight), row_scale(weight).float()
     out, columns = codes.shape
-    function = library().w8a8_product
+    function = _product()
 
     def product(inputs: Tensor) -> Tensor:
         wide = inputs.float().contiguous()
