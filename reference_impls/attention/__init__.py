@@ -1,8 +1,8 @@
 """Exact attention computed in parts, and attention that holds fewer keys and values.
 
 A module with `Config` and `attend` computes what `models.attend.attend` computes (flash, split_kv); `methods()` finds
-them by walking the package. Reading through a block table is in `paged_decode.py`, with its kernel beside it; fewer
-heads of keys and values in `gqa.py`, one latent in their place in `mla.py`.
+them by walking the package. Reading through a block table is in `paged_decode.py`, its kernels for CPUs and
+GPUs beside it; fewer heads of keys and values in `gqa.py`, one latent in their place in `mla.py`.
 """
 
 from importlib import import_module

@@ -44,6 +44,7 @@ def _decode_case(device: str, dtype: str, length: int) -> Case:
         ways["paged-kernel-8-bit"] = ("method", "paged_decode_triton", (8 + 32 / GROUP) / 16)
         ways["paged-kernel-4-bit"] = ("method", "paged_decode_triton", (4 + 32 / GROUP) / 16)
     else:
+        ways["paged-cpu"] = ("method", "paged_decode_cpu", 1.0)
         ways["paged-gather"] = ("method", "paged_decode", 1.0)
     return Case(
         id=f"attention/decode-{device}/context-{length}/step_time",
@@ -106,12 +107,12 @@ def _way(name: str, queries: Tensor, keys: Tensor, values: Tensor) -> Run:
         return lambda: grouped_attention(queries, keys, values)
     if name == "split-kv":
         return lambda: split_kv.attend(queries, keys, values, split_kv.Config(8))
-    kernel = name.startswith("paged-kernel")
     if name.endswith("bit"):
         codes, rows = coded(keys, values, int(name.split("-")[2]))
-        return lambda: decode(queries, codes, rows, kernel=kernel)
+        return lambda: decode(queries, codes, rows, path="triton")
     blocks, rows = paged(keys, values)
-    return lambda: decode(queries, blocks, rows, kernel=kernel)
+    path = {"paged-kernel": "triton", "paged-cpu": "cpu", "paged-gather": "gather"}[name]
+    return lambda: decode(queries, blocks, rows, path=path)
 
 
 def paged(keys: Tensor, values: Tensor) -> tuple[Blocks, Rows]:

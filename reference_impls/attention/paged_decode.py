@@ -10,15 +10,23 @@ Cost: bytes of the blocks, once; the kernel adds splits * heads * (head_dim + 1)
 Checked against: gathering, then softmax attention; under Triton's interpreter and where there is a GPU, the kernel.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from reference_impls.attention.parts import Part, join, part_of, stack
 from reference_impls.kv_cache.kivi import dequantize
+from reference_impls.kv_cache.paged import PagedCache
+from reference_impls.models.attend import attend
+from reference_impls.models.decoder import Attend, Block, Decoder
+
+PATHS = ("cpu", "triton", "gather")
+"""Loops in C++ for CPUs, the kernel for GPUs, and gathering first, which always works."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ def open_codes(blocks: CodeBlocks) -> Blocks:
 
 
 def reference(queries: Tensor, blocks: Blocks | CodeBlocks, rows: Rows) -> Part:
-    """Gather, then attend: the oracle, and the way without Triton. queries: (batch, heads, 1, head_dim)"""
+    """Gather, then attend: the oracle, and the way without a kernel. queries: (batch, heads, 1, head_dim)"""
     plain = open_codes(blocks) if isinstance(blocks, CodeBlocks) else blocks
     batch = len(rows.table)
     # (batch, row_blocks, tokens_per_block, kv_heads, head_dim) -> (batch, kv_heads, kv_seq, head_dim)
@@ -84,26 +92,39 @@ def reference(queries: Tensor, blocks: Blocks | CodeBlocks, rows: Rows) -> Part:
     return part_of(queries, keys, values, hidden)
 
 
-def obstacle(blocks: Blocks | CodeBlocks) -> str | None:
-    """Why the kernel cannot serve these blocks here, or None."""
-    if find_spec("triton") is None:
-        return "needs triton: pip install triton"
-    reason: str | None = import_module("reference_impls.attention.paged_decode_triton").obstacle(blocks)
+def _kernel(path: str) -> Any:
+    """The module beside this one; importing Triton's imports Triton, so only when asked."""
+    return import_module(f"{__name__}_{path}")
+
+
+def obstacle(blocks: Blocks | CodeBlocks, path: str) -> str | None:
+    """Why this path cannot serve these blocks on this machine, or None. Raises ValueError for an unknown path."""
+    if path not in PATHS:
+        raise ValueError(f"path is one of {', '.join(PATHS)}, got {path!r}")
+    if path == "gather":
+        return None
+    reason: str | None = _kernel(path).obstacle(blocks)
     return reason
 
 
-def decode_part(queries: Tensor, blocks: Blocks | CodeBlocks, rows: Rows, kernel: bool | None = None) -> Part:
-    """One new query a sequence, over its blocks. kernel None: where it can serve; False: never; True: or ValueError.
+def choose_path(blocks: Blocks | CodeBlocks) -> str:
+    """The first path that can serve them: a kernel, or gathering."""
+    return next(path for path in PATHS if obstacle(blocks, path) is None)
 
-    queries: (batch, heads, 1, head_dim)
+
+def decode_part(queries: Tensor, blocks: Blocks | CodeBlocks, rows: Rows, path: str | None = None) -> Part:
+    """One new query a sequence, over its blocks. path: one of PATHS, by default the first that can.
+
+    queries: (batch, heads, 1, head_dim). Raises ValueError where the path asked for cannot serve.
     """
-    reason = "was not asked for" if kernel is False else obstacle(blocks)
-    if reason is None:
-        part: Part = import_module("reference_impls.attention.paged_decode_triton").decode(queries, blocks, rows)
-        return part
-    if kernel:
-        raise ValueError(f"the kernel {reason}")
-    return reference(queries, blocks, rows)
+    path = path or choose_path(blocks)
+    reason = obstacle(blocks, path)
+    if reason is not None:
+        raise ValueError(f"path {path} {reason}")
+    if path == "gather":
+        return reference(queries, blocks, rows)
+    part: Part = _kernel(path).decode(queries, blocks, rows)
+    return part
 
 
 def decode(
@@ -111,16 +132,53 @@ def decode(
     blocks: Blocks | CodeBlocks,
     rows: Rows,
     newest: tuple[Tensor, Tensor] | None = None,
-    kernel: bool | None = None,
+    path: str | None = None,
 ) -> Tensor:
     """Over the blocks and, beside them, the newest tokens of every row where those are not in blocks yet.
 
-    queries: (batch, heads, 1, head_dim); newest: keys, values: (batch, kv_heads, recent, head_dim)
-    -> (batch, heads, 1, head_dim)
+    queries: (batch, heads, 1, head_dim); newest: keys, values: (batch, kv_heads, recent, head_dim);
+    path: as in `decode_part` -> (batch, heads, 1, head_dim)
     """
-    part = decode_part(queries, blocks, rows, kernel)
+    part = decode_part(queries, blocks, rows, path)
     if newest is None:
         return part.mixed.to(queries.dtype)
     late = part_of(queries, *newest)
     wide = [Part(one.mixed.float(), one.log_total.float()) for one in (part, late)]
     return join(stack(wide)).to(queries.dtype)
+
+
+@contextmanager
+def in_place(model: Decoder, cache: PagedCache) -> Iterator[str]:
+    """Let passes of one new token a row read keys and values where they lie, for as long as this lasts.
+
+    Longer passes, and all of them where no kernel serves the pool, gather as ever. -> the path that is used
+    """
+    held = [Blocks(keys, values) for keys, values in cache.pool.layers]
+    path = choose_path(held[0])
+    if path == "gather":
+        yield path
+        return
+    layers = [cast("Block", block).attention for block in model.blocks]
+    if any(layer.attend is not attend for layer in layers):
+        raise ValueError("the model attends in a way of its own, which reading in place would pass over")
+    for layer, blocks in zip(layers, held, strict=True):
+        layer.attend = _reader(cache, _kernel(path).decode, blocks)
+    cache.gathers = False
+    try:
+        yield path
+    finally:
+        cache.gathers = True
+        for layer in layers:
+            layer.attend = attend
+
+
+def _reader(cache: PagedCache, kernel: Callable[..., Part], blocks: Blocks) -> Attend:
+    def read(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        if queries.shape[2] > 1:
+            return attend(queries, keys, values, mask)
+        if mask is not None and mask is not cache.mask:
+            raise ValueError("reading in place knows no mask but the one of the cache's own `inputs`")
+        step = cache.newest
+        return kernel(queries, blocks, Rows(step.table, step.ends)).mixed.to(queries.dtype)
+
+    return read

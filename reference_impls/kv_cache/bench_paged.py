@@ -1,12 +1,14 @@
 """Paging against one contiguous block of memory: slots wasted, time of a step; and a shared prefix."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from reference_impls.attention.paged_decode import in_place
 from reference_impls.kv_cache import paged, shape_of
 from reference_impls.kv_cache.blocks import BlockManager, Config
 from reference_impls.kv_cache.paged import PagedPool
@@ -73,6 +75,12 @@ def _step_case(model: str, batch: int, cached: int) -> Case:
         "contiguous": ("baseline", None, lambda: load_model(model).new_cache(batch, cached + 8)),
         "paged-16": ("method", "paged", partial(_paged, model, batch, cached, 16)),
         "paged-64": ("method", "paged", partial(_paged, model, batch, cached, 64)),
+        "paged-16-gather": ("method", "paged", partial(_paged, model, batch, cached, 16)),
+        "one-page": ("method", "paged", partial(_paged, model, batch, cached, cached + 8)),
+    }
+    notes = {
+        "one-page": "one page holds the whole sequence: what the loops in C++ change, apart from the pages",
+        "paged-16-gather": "copies the pages into one tensor before each layer's attention",
     }
     return Case(
         id=f"kv_cache/paged/{model}/batch-{batch}-tokens-{cached}/decode_throughput",
@@ -84,9 +92,10 @@ def _step_case(model: str, batch: int, cached: int) -> Case:
                 name,
                 role,
                 "kernel",
-                partial(_decode, make),
+                partial(_decode, make, name not in ("contiguous", "paged-16-gather")),
                 limit=partial(_read_limit, model, batch, cached),
                 module=module,
+                note=notes.get(name, ""),
             )
             for name, (role, module, make) in ways.items()
         ),
@@ -100,7 +109,7 @@ def _paged(model: str, batch: int, cached: int, tokens_per_block: int) -> Any:
     return paged.new_cache(shape_of(load_model(model), batch, cached + 8), Config(tokens_per_block))
 
 
-def _decode(make: Callable[[], Any], work: Workload, device: str) -> Step:  # noqa: ARG001 a CPU's case
+def _decode(make: Callable[[], Any], reads_in_place: bool, work: Workload, device: str) -> Step:  # noqa: ARG001 a CPU's case
     model, batch, cached = load_model(str(work["model"])), int(work["batch"] or 1), int(work["cached_tokens"] or 1)
     text = tokens_of(str(work["model"]))[: batch * (cached + 1)].view(batch, -1)
     own = make()
@@ -109,7 +118,8 @@ def _decode(make: Callable[[], Any], work: Workload, device: str) -> Step:  # no
             model.hidden_states(text[:, start : min(start + 256, cached)], own)
 
     def step() -> None:
-        model(text[:, cached:], own)
+        with in_place(model, own) if reads_in_place else nullcontext():
+            model(text[:, cached:], own)
         own.crop(cached)
 
     return step

@@ -3,8 +3,8 @@
 Paper: arXiv 2309.06180, section 4.1 (attention over blocks that need not lie together).
 Idea: keys and values lie in blocks of `tokens_per_block` tokens; a table says which blocks make up a sequence.
 Symbols: nothing beyond the axes' names.
-Simplified: a step gathers the blocks of its sequences into one tensor; reading through the table instead is in the
-    attention family (`paged_decode`).
+Simplified: a step gathers the blocks of its sequences into one tensor; within `attention.paged_decode.in_place` passes
+    of one new token read them where they lie.
 Differs: a block holds all layers, so that swapping or copying it is one contiguous copy.
 Cost: 2 * layers * tokens_per_block * kv_heads * head_dim numbers a block; the gather reads and writes what is attended.
 Checked against: the contiguous cache, for every sequence on its own; forks, swaps and shared prefixes change no token.
@@ -31,7 +31,8 @@ class Step:
 
     blocks, offsets: (new,) each, in the order of rows and columns; picked: (new, 2), the (row, column) of each where
     rows have different numbers of new tokens, else None; table: (rows, row_blocks); pieces: (rows, kv_heads,
-    row_blocks), where layer 0's keys lie, counted in runs of one block and head; kv_seq: the longest row's length
+    row_blocks), where layer 0's keys lie, counted in runs of one block and head; ends: (rows,), tokens of each after
+    the pass; kv_seq: the most of these
     """
 
     blocks: Tensor
@@ -39,6 +40,7 @@ class Step:
     picked: Tensor | None
     table: Tensor
     pieces: Tensor
+    ends: Tensor
     kv_seq: int
 
 
@@ -55,6 +57,8 @@ class PagedPool:
         self.host = torch.zeros(
             config.host_blocks, *block, dtype=shape.dtype, pin_memory=cuda and config.host_blocks > 0
         )
+        self.layers = [(layer[:, 0].transpose(1, 2), layer[:, 1].transpose(1, 2)) for layer in self.storage.unbind(1)]
+        """Views of each layer's keys and values, (blocks, tokens_per_block, kv_heads, head_dim) each."""
         self._unfinished: list[Any] = []
 
     @property
@@ -135,7 +139,11 @@ class PagedCache:
         self._ahead = [0] * pool.shape.layers  # columns that a layer holds beyond what all layers hold
         self._steps: dict[tuple[int, int], Step] = {}
         self.gathers = True
-        """False: `append` only stores and returns the new tokens, for an attention that reads through the table."""
+        """False: one new token a row is only stored, for an attention that reads through the table of `newest`."""
+        self.newest: Step
+        """What the last `append` did; there is none before the first."""
+        self.mask: Tensor | None = None
+        """What the last `inputs` made."""
 
     @property
     def lengths(self) -> list[int]:
@@ -157,7 +165,8 @@ class PagedCache:
             padding = torch.arange(q_seq, device=device) < q_seq - torch.tensor(new, device=device)[:, None]
             positions = positions.masked_fill(padding, 0)
         slots = torch.arange(int(ends.max()), device=device)
-        return positions, slots <= positions[:, None, :, None]
+        self.mask = slots <= positions[:, None, :, None]
+        return positions, self.mask
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store the new tokens, in new blocks where needed; OutOfBlocksError leaves everything as it was.
@@ -166,13 +175,13 @@ class PagedCache:
         row's end hold anything finite
         """
         q_seq = keys.shape[2]
-        step = self.step(layer, q_seq)
+        self.newest = step = self.step(layer, q_seq)
         new = torch.stack([keys, values], 1).permute(0, 3, 1, 2, 4)  # (rows, q_seq, 2, kv_heads, head_dim)
         new = new.flatten(0, 1) if step.picked is None else new[step.picked[:, 0], step.picked[:, 1]]
         # an index, slices and an index: torch puts the indexed axis first
         self.pool.storage[:, layer][step.blocks, :, :, step.offsets] = new
         self._advance(layer, q_seq)
-        if not self.gathers:
+        if not self.gathers and q_seq == 1:
             return keys, values
         read_keys, read_values = (self._gather(layer, which, step) for which in (0, 1))
         return read_keys, read_values
@@ -235,7 +244,7 @@ class PagedCache:
         table, shape = self._table(max(ends)), self.pool.shape
         heads = torch.arange(shape.kv_heads, device=device)[:, None]
         pieces = table[:, None] * (shape.layers * 2 * shape.kv_heads) + heads
-        return Step(blocks, offsets, picked, table, pieces, max(ends))
+        return Step(blocks, offsets, picked, table, pieces, torch.tensor(ends, device=device), max(ends))
 
     def _table(self, length: int | None = None) -> Tensor:
         """Block tables as one tensor, filled up with block 0. -> (rows, row_blocks)"""

@@ -13,12 +13,14 @@ Checked against: each request's tokens are those that it gets alone, whatever wa
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from reference_impls.attention.paged_decode import in_place
 from reference_impls.kv_cache import blocks
 from reference_impls.kv_cache.paged import PagedPool, Sequence
 from reference_impls.kv_cache.prefix import PrefixTree
@@ -136,7 +138,8 @@ class Engine:
                 self.sequences[job.id] = self.pool.new_sequence()
         rows = torch.tensor([self.tokens[job.id][job.cached : job.cached + new] for job in jobs], device=self.device)
         cache = self.pool.batch([self.sequences[job.id] for job in jobs])
-        states = self.model.hidden_states(rows, cache, *cache.inputs(new))
+        with in_place(self.model, cache) if new == 1 else nullcontext():
+            states = self.model.hidden_states(rows, cache, *cache.inputs(new))
         found: list[int] = self.model.head(states[:, -1]).argmax(-1).tolist()
         return found
 
