@@ -98,6 +98,7 @@ inline void add(const float* shares, const Number* values, int64_t stride, int64
 
 struct Sizes {
   int64_t batch, heads, kv_heads, dim, row_blocks, per_block, of_block, of_token, of_head;  // of_*: strides in numbers
+  float scale;                                                                              // of scores
 };
 
 // Tokens [first, end) in stretches that lie in one block: visit(place of the first, tokens before it, tokens).
@@ -110,75 +111,105 @@ inline void in_runs(int64_t first, int64_t end, const int64_t* table, const Size
   }
 }
 
-// All query heads that share one head of keys, over one sequence, tile by tile: the largest score, total and mix as they grow.
+// What grows, tile by tile, for all query heads that share one head of keys.
+struct Group {
+  std::vector<float> scores, most, total;
+  explicit Group(int64_t heads) : scores(heads * kTile), most(heads, kHidden), total(heads, 0.0f) {}
+};
+
 template <typename Number>
-void one_group(const float* queries, const Number* keys, const Number* values, const int64_t* table, int64_t length,
-               const Sizes& s, float* mixed, float* log_total) {
-  const int64_t group = s.heads / s.kv_heads;
-  std::vector<float> scores(group * kTile), most(group, kHidden), total(group, 0.0f);
-  std::fill(mixed, mixed + group * s.dim, 0.0f);
+void score_tile(const float* queries, const Number* keys, int64_t first, int64_t end, const int64_t* table,
+                const Sizes& s, Group& group) {
+  in_runs(first, end, table, s, [&](int64_t place, int64_t seen, int64_t run) {
+    for (int64_t g = 0; g < s.heads / s.kv_heads; ++g) {
+      float* row = group.scores.data() + g * kTile + seen;
+      const float* query = queries + g * s.dim;
+      const Number* key = keys + place;
+      int64_t t = 0;
+      for (; t + 4 <= run; t += 4) dots<4>(query, key + t * s.of_token, s.of_token, s.dim, row + t);
+      for (; t < run; ++t) dots<1>(query, key + t * s.of_token, s.of_token, s.dim, row + t);
+    }
+  });
+}
+
+// Scores of a tile become shares of what has been seen so far; what was mixed before shrinks by as much.
+void share_tile(int64_t count, const Sizes& s, Group& group, float* mixed) {
+  for (int64_t g = 0; g < s.heads / s.kv_heads; ++g) {
+    float* row = group.scores.data() + g * kTile;
+    for (int64_t t = 0; t < kTile; ++t) row[t] = t < count ? row[t] * s.scale : kHidden;
+    float peak = group.most[g];
+#pragma omp simd reduction(max : peak)
+    for (int64_t t = 0; t < kTile; ++t) peak = std::max(peak, row[t]);
+    const float shrink = group.most[g] == kHidden ? 0.0f : std::exp(group.most[g] - peak);
+    Lanes sums = {};
+    for (int64_t t = 0; t < kTile; t += kLanes) {
+      const Lanes shares = exp_of(load(row + t) - peak);
+      std::memcpy(row + t, &shares, sizeof shares);
+      sums += shares;
+    }
+    group.total[g] = group.total[g] * shrink + sum_of(sums);
+    group.most[g] = peak;
+    for (int64_t d = 0; d < s.dim; ++d) mixed[g * s.dim + d] *= shrink;
+  }
+}
+
+template <typename Number>
+void mix_tile(const Number* values, int64_t first, int64_t end, const int64_t* table, const Sizes& s,
+              const Group& group, float* mixed) {
+  in_runs(first, end, table, s, [&](int64_t place, int64_t seen, int64_t run) {
+    for (int64_t g = 0; g < s.heads / s.kv_heads; ++g)
+      add(group.scores.data() + g * kTile + seen, values + place, s.of_token, run, s.dim, mixed + g * s.dim);
+  });
+}
+
+// One sequence and some heads of keys. Heads take turns within a tile, since those of a block lie together: memory
+// far apart costs a look into the page tables each time.
+template <typename Number>
+void one_row(const float* queries, const Number* keys, const Number* values, const int64_t* table, int64_t length,
+             const Sizes& s, int64_t kv_heads, float* mixed, float* log_total) {
+  const int64_t heads = s.heads / s.kv_heads, size = heads * s.dim;
+  std::vector<Group> groups(kv_heads, Group(heads));
+  std::fill(mixed, mixed + kv_heads * size, 0.0f);
   for (int64_t first = 0; first < length; first += kTile) {
     const int64_t end = std::min(first + kTile, length);
-    in_runs(first, end, table, s, [&](int64_t place, int64_t seen, int64_t run) {
-      for (int64_t g = 0; g < group; ++g) {
-        float* row = scores.data() + g * kTile + seen;
-        const float* query = queries + g * s.dim;
-        const Number* key = keys + place;
-        int64_t t = 0;
-        for (; t + 4 <= run; t += 4) dots<4>(query, key + t * s.of_token, s.of_token, s.dim, row + t);
-        for (; t < run; ++t) dots<1>(query, key + t * s.of_token, s.of_token, s.dim, row + t);
-      }
-    });
-    for (int64_t g = 0; g < group; ++g) {
-      float* row = scores.data() + g * kTile;
-      std::fill(row + (end - first), row + kTile, kHidden);
-      float peak = most[g];
-#pragma omp simd reduction(max : peak)
-      for (int64_t t = 0; t < kTile; ++t) peak = std::max(peak, row[t]);
-      const float shrink = most[g] == kHidden ? 0.0f : std::exp(most[g] - peak);
-      Lanes sums = {};
-      for (int64_t t = 0; t < kTile; t += kLanes) {
-        const Lanes shares = exp_of(load(row + t) - peak);
-        std::memcpy(row + t, &shares, sizeof shares);
-        sums += shares;
-      }
-      total[g] = total[g] * shrink + sum_of(sums);
-      most[g] = peak;
-      for (int64_t d = 0; d < s.dim; ++d) mixed[g * s.dim + d] *= shrink;
+    for (int64_t h = 0; h < kv_heads; ++h)
+      score_tile(queries + h * size, keys + h * s.of_head, first, end, table, s, groups[h]);
+    for (int64_t h = 0; h < kv_heads; ++h) {
+      share_tile(end - first, s, groups[h], mixed + h * size);
+      mix_tile(values + h * s.of_head, first, end, table, s, groups[h], mixed + h * size);
     }
-    in_runs(first, end, table, s, [&](int64_t place, int64_t seen, int64_t run) {
-      for (int64_t g = 0; g < group; ++g)
-        add(scores.data() + g * kTile + seen, values + place, s.of_token, run, s.dim, mixed + g * s.dim);
-    });
   }
-  for (int64_t g = 0; g < group; ++g) {
-    const float whole = total[g] == 0 ? 1 : total[g];  // 0: a sequence of no tokens
-    log_total[g] = most[g] + std::log(whole);
-    for (int64_t d = 0; d < s.dim; ++d) mixed[g * s.dim + d] /= whole;
+  for (int64_t head = 0; head < kv_heads * heads; ++head) {
+    const Group& group = groups[head / heads];
+    const float total = group.total[head % heads], whole = total == 0 ? 1 : total;  // 0: a sequence of no tokens
+    log_total[head] = group.most[head % heads] + std::log(whole);
+    for (int64_t d = 0; d < s.dim; ++d) mixed[head * s.dim + d] /= whole;
   }
 }
 
 template <typename Number>
 void all(const float* queries, const Number* keys, const Number* values, const int64_t* table, const int64_t* lengths,
          float* mixed, float* log_total, const Sizes& s, int threads) {
-  const int64_t group = s.heads / s.kv_heads;
+  // a piece of work is a row, or a head of it where there are fewer rows than threads
+  const int64_t at_once = s.batch < threads ? 1 : s.kv_heads, pieces = s.kv_heads / at_once;
+  const int64_t heads = at_once * (s.heads / s.kv_heads);
 #pragma omp parallel for num_threads(threads) if (threads > 1)
-  for (int64_t one = 0; one < s.batch * s.kv_heads; ++one) {
-    const int64_t row = one / s.kv_heads, head = one % s.kv_heads;
-    one_group(queries + one * group * s.dim, keys + head * s.of_head, values + head * s.of_head,
-              table + row * s.row_blocks, lengths[row], s, mixed + one * group * s.dim, log_total + one * group);
+  for (int64_t piece = 0; piece < s.batch * pieces; ++piece) {
+    const int64_t row = piece / pieces, place = piece % pieces * at_once * s.of_head, head = piece * heads;
+    one_row(queries + head * s.dim, keys + place, values + place, table + row * s.row_blocks, lengths[row], s,
+            at_once, mixed + head * s.dim, log_total + head);
   }
 }
 
 }  // namespace
 
-// queries: (batch, heads, dim), times the softmax's scale; table: (batch, row_blocks); lengths: (batch,), at least 1
+// queries: (batch, heads, dim); table: (batch, row_blocks); lengths: (batch,), at least 1
 // -> mixed: as queries; log_total: (batch, heads)
 extern "C" void paged_decode(const float* queries, const void* keys, const void* values, const int64_t* table,
                              const int64_t* lengths, float* mixed, float* log_total, int64_t batch, int64_t heads,
                              int64_t kv_heads, int64_t dim, int64_t row_blocks, int64_t per_block, int64_t of_block,
-                             int64_t of_token, int64_t of_head, int64_t halves, int threads) {
-  const Sizes s{batch, heads, kv_heads, dim, row_blocks, per_block, of_block, of_token, of_head};
+                             int64_t of_token, int64_t of_head, int64_t halves, float scale, int threads) {
+  const Sizes s{batch, heads, kv_heads, dim, row_blocks, per_block, of_block, of_token, of_head, scale};
   if (halves)
     all(queries, static_cast<const Bfloat16*>(keys), static_cast<const Bfloat16*>(values), table, lengths, mixed,
         log_total, s, threads);

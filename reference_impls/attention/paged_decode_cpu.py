@@ -28,7 +28,7 @@ DTYPES = (torch.float32, torch.bfloat16)
 @cache
 def _function() -> Any:
     function = cpp.library(SOURCE).paged_decode
-    function.argtypes, function.restype = [*[cpp.POINTER] * 7, *[cpp.NUMBER] * 10, cpp.THREADS], None
+    function.argtypes, function.restype = [*[cpp.POINTER] * 7, *[cpp.NUMBER] * 10, cpp.FLOAT, cpp.THREADS], None
     return function
 
 
@@ -51,10 +51,10 @@ def decode(queries: Tensor, blocks: Blocks, rows: Rows) -> Part:
     queries: (batch, heads, 1, head_dim) -> mixed, log_total in float32
     """
     batch, heads, _, dim = queries.shape
-    scaled = (queries.float() * dim**-0.5).contiguous()
+    wide = queries.float().contiguous()
     table, lengths = rows.table.long().contiguous(), rows.lengths.long().contiguous()
-    mixed, log_total = torch.empty_like(scaled), scaled.new_empty(batch, heads, 1, 1)
-    at = (tensor.data_ptr() for tensor in (scaled, blocks.keys, blocks.values, table, lengths, mixed, log_total))
-    sizes = batch, heads, blocks.keys.shape[2], dim, table.shape[1], *blocks.keys.shape[1:2], *blocks.keys.stride()[:3]
-    _function()(*at, *sizes, blocks.keys.dtype == torch.bfloat16, torch.get_num_threads())
+    mixed, log_total = torch.empty_like(wide), wide.new_empty(batch, heads, 1, 1)
+    at = (tensor.data_ptr() for tensor in (wide, blocks.keys, blocks.values, table, lengths, mixed, log_total))
+    sizes = batch, heads, blocks.keys.shape[2], dim, table.shape[1], blocks.tokens_per_block, *blocks.keys.stride()[:3]
+    _function()(*at, *sizes, blocks.keys.dtype == torch.bfloat16, dim**-0.5, torch.get_num_threads())
     return Part(mixed, log_total)
