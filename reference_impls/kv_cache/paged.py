@@ -29,14 +29,13 @@ IDENTITY = Config()
 class Step:
     """Where the new tokens of one pass go and what its attention reads.
 
-    blocks, offsets: (new,) each, in the order of rows and columns; picked: (new, 2), the (row, column) of each where
-    rows have different numbers of new tokens, else None; table: (rows, row_blocks); pieces: (rows, kv_heads,
-    row_blocks), where layer 0's keys lie, counted in runs of one block and head; ends: (rows,), tokens of each after
-    the pass; kv_seq: the most of these
+    places: (new * 2 * kv_heads,), where layer 0's keys and values of each new token go, counted in vectors of head_dim,
+    in the order of rows and columns; picked: (new, 2), the (row, column) of each where rows have different numbers of
+    new tokens, else None; table: (rows, row_blocks); pieces: (rows, kv_heads, row_blocks), where layer 0's keys lie,
+    counted in runs of one block and head; ends: (rows,), tokens of each after the pass; kv_seq: the most of these
     """
 
-    blocks: Tensor
-    offsets: Tensor
+    places: Tensor
     picked: Tensor | None
     table: Tensor
     pieces: Tensor
@@ -177,9 +176,10 @@ class PagedCache:
         q_seq = keys.shape[2]
         self.newest = step = self.step(layer, q_seq)
         new = torch.stack([keys, values], 1).permute(0, 3, 1, 2, 4)  # (rows, q_seq, 2, kv_heads, head_dim)
-        new = new.flatten(0, 1) if step.picked is None else new[step.picked[:, 0], step.picked[:, 1]]
-        # an index, slices and an index: torch puts the indexed axis first
-        self.pool.storage[:, layer][step.blocks, :, :, step.offsets] = new
+        new = new if step.picked is None else new[step.picked[:, 0], step.picked[:, 1]]
+        _, _, _, heads, wide, dim = self.pool.storage.shape
+        vectors = self.pool.storage.view(-1, dim)
+        vectors.index_copy_(0, step.places + layer * 2 * heads * wide, new.reshape(-1, dim))
         self._advance(layer, q_seq)
         if not self.gathers and q_seq == 1:
             return keys, values
@@ -242,9 +242,11 @@ class PagedCache:
             columns = [(row, column) for row, more in enumerate(new) for column in range(q_seq - more, q_seq)]
             picked = torch.tensor(columns, device=device)
         table, shape = self._table(max(ends)), self.pool.shape
-        heads = torch.arange(shape.kv_heads, device=device)[:, None]
-        pieces = table[:, None] * (shape.layers * 2 * shape.kv_heads) + heads
-        return Step(blocks, offsets, picked, table, pieces, torch.tensor(ends, device=device), max(ends))
+        runs = shape.layers * 2 * shape.kv_heads  # of a block
+        pieces = table[:, None] * runs + torch.arange(shape.kv_heads, device=device)[:, None]
+        new_runs = blocks[:, None] * runs + torch.arange(2 * shape.kv_heads, device=device)
+        places = (new_runs * wide + offsets[:, None]).flatten()
+        return Step(places, picked, table, pieces, torch.tensor(ends, device=device), max(ends))
 
     def _table(self, length: int | None = None) -> Tensor:
         """Block tables as one tensor, filled up with block 0. -> (rows, row_blocks)"""

@@ -77,6 +77,7 @@ def _cpu_ways(batch: int) -> list[Implementation]:
             "bitsandbytes-nf4", "peer", "packed", partial(_copied, _bitsandbytes_layer), needs=("bitsandbytes",)
         ),
         Implementation("quanto-int8", "peer", "packed", _quanto, needs=("optimum-quanto",)),
+        *([_reading(8)] if batch == 1 else []),
     ]
 
 
@@ -149,6 +150,20 @@ def _layer_weight() -> Tensor:
 def _layer_packed(bits: int, group_size: int | None) -> PackedWeight:
     config = rtn.Config(bits=bits, group_size=group_size, symmetric=group_size is None)
     return pack(rtn.quantize(_layer_weight().to(torch.bfloat16), config))
+
+
+def _reading(bits: int) -> Implementation:
+    """No product at all: the ceiling in the very rounds of the products, whatever else the machine does then."""
+
+    def prepare_step(workload: Workload, device: str) -> Step:
+        def make() -> Callable[[Tensor], object]:
+            own = torch.ones(SIDE * SIDE * bits // 32, device=device)
+            return lambda _rows: own.sum()
+
+        return rotating(make, bits, _inputs(workload, device))
+
+    note = f"adds up as many bytes as {bits}-bit weights have: what a product with them can take at least"
+    return Implementation(f"reading-{bits}-bit", "peer", "kernel", prepare_step, limit=byte_limit(bits), note=note)
 
 
 def _inputs(workload: Workload, device: str, dtype: torch.dtype = torch.bfloat16) -> Tensor:

@@ -4,6 +4,7 @@ The rate follows from the machine: iterations of a calibration run are fitted, a
 1. The fit is made from another seed than the runs that are measured, and its error is shown on those.
 """
 
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,6 +113,7 @@ def run(
     setup: Setup, make: Callable[[CostModel], Scheduler], seed: int, device: str, rate: float | None, profile: CostModel
 ) -> tuple[Record, Engine]:
     """One trace through the engine; rate None: everything arrives at once."""
+    gc.collect()  # the engine before holds gigabytes, and it and its server name each other
     model, requests = model_of(setup.model, device), requests_of(setup, seed)
     config = Config(space_of(setup, model), setup.limits)
     steady = SteadyClock()
