@@ -28,6 +28,7 @@ from scripts.website.output import Output
 from scripts.website.overview_figures import catalogue_figures
 from scripts.website.pages import ROOT, SHELL_MARKS, Pages, link_papers
 from scripts.website.planner import planner_files
+from scripts.website.plots.points import remembering
 from scripts.website.redirects import redirect_files
 from scripts.website.render import render
 from scripts.website.settings import read_settings
@@ -53,7 +54,7 @@ class Report:
 
 def build(root: Path, *, search: bool = True, say: Callable[[str], None] = lambda _: None) -> Report:
     """Build public/ from the checkout at `root`. Raises BuildError, with every problem found."""
-    with _no_garbage_collection():
+    with _no_garbage_collection(), remembering(root / "build" / "cache" / "drawn.json"):
         return _build(root, search, say)
 
 
@@ -98,14 +99,15 @@ def _build(root: Path, search: bool, say: Callable[[str], None]) -> Report:
         # Pages of years, venues and runs are as deep as those of papers, but elsewhere: "../" is not always papers/.
         html = (rendered / SHELL_FILE).read_text("utf-8").replace('href="../"', f'href="{ROOT}papers/"')
         shell = Shell.cut(html, SHELL_MARKS, SHELL_FILE)
+        elsewhere = Shell.cut(html.replace(' aria-current="true"', ""), SHELL_MARKS, SHELL_FILE)  # no paper's page
         report.pages["from records"] = _write_pages(output, pages.papers(shell))
     with step("stamp lists and techniques"):
         report.pages["from records"] += _write_pages(output, pages.lists(shell))
         library = Shell.cut((rendered / LIBRARY_FILE).read_text("utf-8"), SHELL_MARKS, LIBRARY_FILE)
         report.pages["from records"] += _write_pages(output, pages.references(library))
-        report.pages["from records"] += _write_pages(output, pages.records(shell))
-        report.pages["from records"] += _write_pages(output, pages.numbers(shell))
-        report.pages["from records"] += _write_pages(output, pages.comparisons(shell))
+        report.pages["from records"] += _write_pages(output, pages.records(elsewhere))
+        report.pages["from records"] += _write_pages(output, pages.numbers(elsewhere))
+        report.pages["from records"] += _write_pages(output, pages.comparisons(elsewhere))
         marks = pages.marks(figures, newest_added(derived, settings)[:NEWEST])
         report.pages["from prose"] = _fill_rendered(output, rendered, marks)
     with step("export the data"):

@@ -4,10 +4,9 @@ The intervals are those of this project's own `reference_impls.measurement`, on 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, replace
+from statistics import median
 
 from reference_impls.measurement.paired import Ratio
 from scripts.catalogue.model import Measurement, Run
@@ -17,8 +16,6 @@ from scripts.website.plots.draw import machine_facts
 from scripts.website.plots.text import number
 
 OVER = "over 100 %"
-Kept = Mapping[str, Set[tuple[str, str]]]
-"""File -> the (case, implementation) pairs that a page shows."""
 
 
 @dataclass(frozen=True)
@@ -79,21 +76,18 @@ class RunView:
         """The page with all its tables, from the site's root."""
         return f"records/{self.machine}-{self.suite.replace('_', '-')}/"
 
-
-def run_views(runs: dict[str, Run], suite: str, kept: Kept | None = None) -> list[RunView]:
-    """Every run of a suite that has something to show: in the order of `kept`, or by file where all is shown."""
-    order = sorted(runs) if kept is None else [file for file in kept if file in runs]
-    views = [
-        _run(file, runs[file], None if kept is None else kept[file]) for file in order if runs[file].suite == suite
-    ]
-    return [view for view in views if view.cases]
+    def part(self, kept: Set[tuple[str, str]]) -> "RunView":
+        """The run with these (case, implementation) pairs alone."""
+        parts = [replace(case, rows=[row for row in case.rows if (case.id, row.name) in kept]) for case in self.cases]
+        return replace(self, cases=[case for case in parts if case.rows])
 
 
-def _run(file: str, run: Run, kept: Set[tuple[str, str]] | None) -> RunView:
+def run_view(file: str, run: Run, stale: str | None = None) -> RunView:
+    """A run with all its cases; those without a baseline, which cannot be compared, are left out."""
     by_case: dict[str, list[Measurement]] = {}
     for one in run.measurements:
-        if kept is None or (one.case, one.implementation) in kept:
-            by_case.setdefault(one.case, []).append(one)
+        by_case.setdefault(one.case, []).append(one)
+    compared = {name: found for name, found in by_case.items() if any(one.role == "baseline" for one in found)}
     return RunView(
         suite=run.suite,
         machine=run.machine.name,
@@ -103,7 +97,8 @@ def _run(file: str, run: Run, kept: Set[tuple[str, str]] | None) -> RunView:
         commit=run.code.commit[:12],
         dirty=run.code.dirty,
         file=file,
-        cases=[_case(run, name, found) for name, found in by_case.items()],
+        cases=[_case(run, name, found) for name, found in compared.items()],
+        stale=stale,
     )
 
 
@@ -127,17 +122,17 @@ def _order(one: Measurement) -> tuple[int, str]:
 
 
 def _row(one: Measurement, baseline: Measurement) -> RowView:
-    median = float(np.median(one.samples))
+    middle = median(one.samples)
     ratio = None if one is baseline or one.stop_reason == "deterministic" else points.ratio_to(one, baseline)
     share = None
     if one.limit:
-        reached = median / one.limit.value if one.better == "higher" else one.limit.value / median
+        reached = middle / one.limit.value if one.better == "higher" else one.limit.value / middle
         share = f"{100 * reached:.0f} %" if reached <= 1 else OVER
     return RowView(
         name=one.implementation,
         role=one.role,
         effect=one.effect,
-        value=number(median, one.unit),
+        value=number(middle, one.unit),
         rounds=one.rounds,
         converged=one.converged,
         ratio=f"{ratio.value:.3g}× [{ratio.lo:.3g}, {ratio.hi:.3g}]" if ratio else None,

@@ -6,7 +6,7 @@ page of the family shows all of them, with those whose paper the catalogue does 
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from scripts.catalogue.addresses import technique_href
@@ -16,7 +16,7 @@ from scripts.website.cold_starts import PAGE as COLD_STARTS
 from scripts.website.cold_starts import ColdStartsView, cold_starts
 from scripts.website.derive import Derived, lineage
 from scripts.website.errors import BuildError
-from scripts.website.evidence import RunView, run_views
+from scripts.website.evidence import RunView, run_view
 from scripts.website.figures import FigureView
 from scripts.website.implementations import ImplementationView, implementations
 from scripts.website.plots import PLOTS, draw_plots
@@ -85,6 +85,7 @@ class Families:
         self.palette = Palette(self.modules)
         self._views: dict[str, FamilyView] = {}
         self._topmost: dict[str, str] = {}
+        self._records: dict[str, RunView] = {}
 
     @cached_property
     def points(self) -> dict[str, list[Point]]:
@@ -144,7 +145,7 @@ class Families:
             if self.runs[file].suite == family
         }
         kept = {file: {(point.one.case, point.one.implementation) for point in found} for file, found in points.items()}
-        runs = [self._dated(one) for one in run_views(self.runs, family, kept)]
+        runs = [part for file, pairs in kept.items() if (part := self.record(file).part(pairs)).cases]
         machines = self._machines(page, points)[:INLINE]
         return FamilyView(
             implementations=shown,
@@ -162,14 +163,17 @@ class Families:
             whole=f"records/{page.slug.replace('/', '-')}/" if is_cut(machines) else None,
         )
 
-    def records(self) -> list[RunView]:
-        """Every recorded run with all its cases."""
-        kept = {file: {(p.one.case, p.one.implementation) for p in found} for file, found in self.points.items()}
-        suites = sorted({run.suite for run in self.runs.values()})
-        return [self._dated(one) for suite in suites for one in run_views(self.runs, suite, kept)]
+    def record(self, file: str) -> RunView:
+        """A recorded run with all its cases; made once, since several pages show parts of it."""
+        if file not in self._records:
+            run = self.runs[file]
+            self._records[file] = run_view(file, run, stale(self.settings.root, run))
+        return self._records[file]
 
-    def _dated(self, view: RunView) -> RunView:
-        return replace(view, stale=stale(self.settings.root, self.runs[view.file]))
+    def records(self) -> list[RunView]:
+        """Every recorded run, by suite."""
+        by_suite = sorted(self.points, key=lambda file: self.runs[file].suite)
+        return [record for file in by_suite if (record := self.record(file)).cases]
 
     def _machines(self, page: Page, points: dict[str, list[Point]]) -> list[MachineFigures]:
         href = technique_href(page.slug)

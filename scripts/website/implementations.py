@@ -3,7 +3,9 @@
 import ast
 import re
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 FIELDS = ("Paper", "Idea", "Simplified", "Differs", "Cost", "Checked against")
@@ -45,7 +47,7 @@ def implementations(root: Path, family: str, repo_url: str, commit: str | None =
     found = []
     for path in sorted((root / "reference_impls" / family).glob("*.py")):
         text = path.read_text("utf-8")
-        syntax = ast.parse(text)
+        syntax = syntax_of(text)
         doc = ast.get_docstring(syntax) or ""
         fields = header_fields(doc)
         if not set(FIELDS) <= set(fields):
@@ -66,6 +68,12 @@ def implementations(root: Path, family: str, repo_url: str, commit: str | None =
             )
         )
     return found
+
+
+@lru_cache(maxsize=1024)
+def syntax_of(code: str) -> ast.Module:
+    """The syntax of a module, which several pages read and none may change."""
+    return ast.parse(code)
 
 
 def header_fields(doc: str) -> dict[str, str]:
@@ -101,8 +109,9 @@ def _constructor(node: ast.ClassDef) -> str:
     """A dataclass is called with its fields, another class with the arguments of its __init__."""
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-            item.args.args = item.args.args[1:]
-            return _signature(item.args, None)
+            without_self = copy(item.args)
+            without_self.args = item.args.args[1:]
+            return _signature(without_self, None)
     if not any("dataclass" in ast.unparse(one) for one in node.decorator_list):
         return ""
     fields = [item for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)]

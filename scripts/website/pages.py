@@ -3,11 +3,11 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from urllib.parse import urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from scripts.catalogue.addresses import paper_href, technique_href
@@ -56,8 +56,15 @@ class Pages:
         self.library, self.examples = families(*source), examples(*source)
         self.gaps = make_coverage(views, self.ledger, self.families, settings)
         folder = FileSystemLoader(settings.root / "site" / "templates")
+        compiled = settings.root / "build" / "cache" / "templates"
+        compiled.mkdir(parents=True, exist_ok=True)
         self.jinja = Environment(
-            loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, auto_reload=False
+            loader=folder,
+            bytecode_cache=FileSystemBytecodeCache(str(compiled)),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            auto_reload=False,
         )
         self.jinja.filters["code_spans"] = code_spans
         self.jinja.globals["report"] = partial(report_url, settings)
@@ -68,10 +75,14 @@ class Pages:
 
     def papers(self, shell: Shell) -> Iterator[tuple[str, str]]:
         """Every paper's page made from the shell: (path from the site's root, HTML)."""
+        macros: Any = self.jinja.get_template("_macros.html").module
+        shared: dict[str, Any] = {"root": ROOT, "repo_url": self.settings.repo_url}
+        shared["trail"] = cache(lambda ref: macros.trail(ref.trail, ref, ROOT))
+        shared["item"] = cache(lambda row: macros.paper_item(row, ROOT))
         template = self.jinja.get_template("paper.html")
         for entry in self.derived.newest:
             view = self.views.paper(entry)
-            body = template.render(root=ROOT, p=view, repo_url=self.settings.repo_url)
+            body = template.render(p=view, **shared)
             head = paper_head(self.settings, entry, view)
             yield paper_href(entry.key), shell.fill({"title": title_tag(view.title), "head": head, "body": body})
 
@@ -156,7 +167,6 @@ class Pages:
                 about = f"{subject.title} on {machine.name}"
                 lead = f"{about}: techniques side by side, by quality, speed, limit and cost."
                 page = shell.fill(self._comparison(subject.href, f"Compare: {about}", lead, machine, subject))
-                page = page.replace(' aria-current="true"', "")  # the shell is one of the papers' pages
                 here = f'<a href="{ROOT}compare/"'
                 yield subject.href, page.replace(f"{here}>", f'{here} aria-current="true">', 1)
 
@@ -189,8 +199,7 @@ class Pages:
             context = {"title": title, "lead": lead, "run": run, "repo_url": self.settings.repo_url}
             body = self.render("record.html", root=ROOT, **context)
             head = page_head(self.settings, run.href, title, lead)
-            page = shell.fill({"title": title_tag(title), "head": head, "body": body})
-            yield run.href, page.replace(' aria-current="true"', "")  # the shell is one of the papers' pages
+            yield run.href, shell.fill({"title": title_tag(title), "head": head, "body": body})
 
     def numbers(self, shell: Shell) -> Iterator[tuple[str, str]]:
         """For every technique whose page shows a part of them: all rows of all figures, of every machine."""
@@ -202,10 +211,8 @@ class Pages:
             lead = f"Every figure of the page on {page.technique.title.lower()}, on every machine, with all rows."
             context = {"title": title, "lead": lead, "e": e, "technique": technique_href(slug)}
             body = self.render("numbers.html", root=ROOT, repo_url=self.settings.repo_url, **context)
-            filled = shell.fill(
-                {"title": title_tag(title), "head": page_head(self.settings, e.whole, title, lead), "body": body}
-            )
-            yield e.whole, filled.replace(' aria-current="true"', "")
+            head = page_head(self.settings, e.whole, title, lead)
+            yield e.whole, shell.fill({"title": title_tag(title), "head": head, "body": body})
 
     def _by_year(self) -> list[tuple[int, list[Entry]]]:
         groups: dict[int, list[Entry]] = defaultdict(list)

@@ -8,7 +8,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from scripts.website.implementations import FIELDS, header_fields, public_members
+from scripts.website.implementations import FIELDS, header_fields, public_members, syntax_of
 
 EXAMPLES = "site/examples"
 
@@ -82,7 +82,7 @@ def families(root: Path, repo_url: str, commit: str | None) -> list[FamilyRefere
 
 
 def _module(path: Path, family: str, blob: str) -> ModuleReference:
-    syntax = ast.parse(path.read_text("utf-8"))
+    syntax = syntax_of(path.read_text("utf-8"))
     doc = ast.get_docstring(syntax) or ""
     title, _, rest = doc.partition("\n\n")
     fields = header_fields(doc)
