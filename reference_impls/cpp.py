@@ -23,17 +23,28 @@ def compiler() -> str | None:
     return next(filter(None, map(shutil.which, names)), None)
 
 
-def obstacle() -> str | None:
-    """Why nothing can be compiled here; None: it can."""
-    return None if compiler() else "needs a C++ compiler on the path, or in CXX"
+def obstacle(source: Path | None = None) -> str | None:
+    """Why nothing can be compiled here, or not this file, which is tried; None: it can."""
+    if compiler() is None:
+        return "needs a C++ compiler on the path, or in CXX"
+    found = _compiled(source) if source else None
+    return found if isinstance(found, str) else None
 
 
-@cache
 def library(source: Path) -> ctypes.CDLL:
     """The compiled file, once a process. Raises RuntimeError with what the compiler said where it refuses.
 
     The caller sets `argtypes` of the functions it uses, and `restype` to None.
     """
+    found = _compiled(source)
+    if isinstance(found, str):
+        raise RuntimeError(found)
+    return found
+
+
+@cache
+def _compiled(source: Path) -> ctypes.CDLL | str:
+    """The compiled file, or why there is none."""
     said = "no C++ compiler is on the path"
     with tempfile.TemporaryDirectory() as folder:
         built = Path(folder) / f"{source.stem}.so"
@@ -43,4 +54,4 @@ def library(source: Path) -> ctypes.CDLL:
             if not done.returncode:
                 return ctypes.CDLL(str(built))
             said = f"{' '.join(command)}: {done.stderr.strip()}"
-    raise RuntimeError(f"{source.name} could not be compiled: {said}")
+    return f"{source.name} could not be compiled: {said}"

@@ -23,6 +23,7 @@ def test_what_the_compiler_says_is_passed_on(tmp_path):
     wrong.write_text("int main( {")
     with pytest.raises(RuntimeError, match=r"wrong.cpp could not be compiled: .*error"):
         cpp.library(wrong)
+    assert "wrong.cpp could not be compiled" in cpp.obstacle(wrong)
 
 
 def test_without_a_compiler_it_says_so(monkeypatch, tmp_path):

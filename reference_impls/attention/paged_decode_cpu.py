@@ -42,7 +42,7 @@ def obstacle(blocks: Blocks | CodeBlocks) -> str | None:
         return f"needs float32 or bfloat16, got {blocks.keys.dtype}"
     if blocks.keys.stride() != blocks.values.stride() or blocks.keys.stride(-1) != 1:
         return "needs head_dim to lie together, and keys and values to lie alike"
-    return cpp.obstacle()
+    return cpp.obstacle(SOURCE)
 
 
 def decode(queries: Tensor, blocks: Blocks, rows: Rows) -> Part:

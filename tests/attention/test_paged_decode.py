@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reference_impls import cpp
-from reference_impls.attention import paged_decode
+from reference_impls.attention import paged_decode, paged_decode_cpu
 from reference_impls.attention.paged_decode import (
     Blocks,
     CodeBlocks,
@@ -223,6 +223,20 @@ def test_a_decoder_that_reads_in_place_says_what_one_that_gathers_says(dtype):
             model(some_tokens(1, length), pool.batch([row]))
         found.append(sixteen_steps(model, pool.batch(rows), texts, reads_in_place))
     assert torch.allclose(found[0], found[1], atol=1e-5 if dtype == torch.float32 else 1e-12)
+
+
+@pytest.mark.skipif(DEVICE == "cuda", reason="loops for CPUs")
+def test_where_the_loops_do_not_compile_a_decoder_gathers(monkeypatch, tmp_path):
+    wrong = tmp_path / "wrong.cpp"
+    wrong.write_text("int main( {")
+    monkeypatch.setattr(paged_decode_cpu, "SOURCE", wrong)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    model = lively().float()
+    pool = paged.PagedPool(shape_of(model), paged.Config(4, 40))
+    cache = pool.batch([pool.new_sequence()])
+    with in_place(model, cache) as path:
+        assert path == "gather"
+        assert model(some_tokens(1, 1), cache).isfinite().all()
 
 
 @needs_compiler
