@@ -9,7 +9,7 @@ import random
 import re
 import shutil
 from collections.abc import Iterator
-from itertools import cycle
+from itertools import combinations, cycle
 from pathlib import Path
 
 from scripts.catalogue.addresses import PUBLISHED, REDIRECTS
@@ -71,19 +71,29 @@ def _papers(catalogue: Catalogue, count: int, rng: random.Random) -> Iterator[tu
     models = [entry.paper for _, entry in sorted(catalogue.entries.items())]
     words = [paper.title.split() for paper in models]
     names = [author for paper in models for author in paper.authors]
+    mixed: set[frozenset[int]] = set()
     for number in range(count):
         model = rng.choice(models)
         name = "".join(rng.choices(SYLLABLES, k=3)).capitalize() + rng.choice(["", "", "KV", "LLM", "-Q"])
-        title = _title(words, rng)
+        title = _title(words, mixed, rng)
         if number % 2:
             title = f"{name}: {title}"
         key = re.sub(r"[^a-z0-9]+", "-", f"{name} {number}".lower())
         yield key, _varied(model, title, number, names, rng)
 
 
-def _title(words: list[list[str]], rng: random.Random) -> str:
-    """The beginning, the middle and the end of three titles: at most a third of it is any one work's."""
-    first, second, third = rng.sample(words, 3)
+def _title(words: list[list[str]], mixed: set[frozenset[int]], rng: random.Random) -> str:
+    """The beginning, the middle and the end of three titles: at most a third of it is any one work's.
+
+    mixed: the pairs of works that have met in a title; two titles that shared a pair could be taken for one work
+    """
+    while True:
+        chosen = rng.sample(range(len(words)), 3)
+        pairs = {frozenset(pair) for pair in combinations(chosen, 2)}
+        if mixed.isdisjoint(pairs):
+            break
+    mixed |= pairs
+    first, second, third = (words[one] for one in chosen)
     parts = [first[: rng.randint(2, 4)], second[len(second) // 3 :][: rng.randint(2, 4)], third[-rng.randint(2, 4) :]]
     return " ".join(word for part in parts for word in part).replace(": ", " ")
 

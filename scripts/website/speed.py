@@ -138,11 +138,16 @@ def timed_build(checkout: Path, *options: str) -> tuple[float, float, dict[str, 
 
 
 def _edit_one_entry(checkout: Path) -> None:
-    file = min((checkout / "entries").glob("*/*.yaml"))
-    text = file.read_text("utf-8")
-    file.write_text(text.replace("\nyear:", "\nnote: Edited to see what that costs.\nyear:", 1), "utf-8")
-    if "\nnote: Edited" in text:
-        file.write_text(text.replace("\nnote: Edited to see what that costs.\n", "\n", 1), "utf-8")
+    """Put a note into the first entry that has none, or take it out again."""
+    note = "\nnote: Edited to see what that costs.\n"
+    for file in sorted((checkout / "entries").glob("*/*.yaml")):
+        text = file.read_text("utf-8")
+        if note in text:
+            file.write_text(text.replace(note, "\n", 1), "utf-8")
+            return
+        if "\nnote:" not in text:
+            file.write_text(text.replace("\nyear:", f"{note}year:", 1), "utf-8")
+            return
 
 
 def _run(folder: Path, *arguments: str) -> tuple[float, float, str]:
