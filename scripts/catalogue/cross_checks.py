@@ -3,13 +3,13 @@
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, combinations
 from posixpath import basename, dirname, join, normpath
 
 from scripts.catalogue.drawing import Image, images, without_code, without_images
 from scripts.catalogue.load import Catalogue, Entry, Page
-from scripts.catalogue.model import Claim, Run, Trial
+from scripts.catalogue.model import Claim, Measurement, Trial, Unavailable
 from scripts.catalogue.planner_tables import check_tables
 from scripts.catalogue.problems import Problem
 from scripts.catalogue.result_checks import check_results
@@ -30,11 +30,12 @@ _SLUG = re.compile(rf"{SLUG}(/{SLUG})*")
 
 def cross_check(catalogue: Catalogue) -> Iterator[Problem]:
     """Every problem that no single file shows."""
+    measured = _by_case(catalogue)
     for entry in catalogue.entries.values():
         yield from _check_place(entry)
         yield from _check_years(entry)
         yield from _check_references(entry, catalogue)
-        yield from _check_tests(entry, catalogue)
+        yield from _check_tests(entry, measured)
     yield from _repeated(catalogue, "preprint.arxiv", lambda entry: entry.paper.arxiv)
     yield from _repeated(catalogue, "published.doi", lambda entry: (entry.paper.doi or "").casefold() or None)
     yield from _similar_titles(catalogue)
@@ -96,22 +97,32 @@ def nearest_slug(slug: str, catalogue: Catalogue) -> str:
     return ranked[0] if ranked else "the name of a page"
 
 
-def _check_tests(entry: Entry, catalogue: Catalogue) -> Iterator[Problem]:
+def _by_case(catalogue: Catalogue) -> dict[str, list[Measurement | Unavailable]]:
+    """All that was measured, or could not be, in each case of any run."""
+    found: dict[str, list[Measurement | Unavailable]] = defaultdict(list)
+    for run in (*catalogue.runs.values(), *catalogue.submissions.values()):
+        ones: list[Measurement | Unavailable] = [*run.measurements, *run.unavailable]
+        for one in ones:
+            found[one.case].append(one)
+    return found
+
+
+def _check_tests(entry: Entry, measured: Mapping[str, Sequence[Measurement | Unavailable]]) -> Iterator[Problem]:
     """A claim's test names what its case measures. A case that nobody has run yet may be named."""
-    runs = [*catalogue.runs.values(), *catalogue.submissions.values()]
     for at, claim in enumerate(entry.paper.claims):
         if claim.test is not None:
-            yield from _check_test(entry, f"claims.{at}.test", claim, claim.test, runs)
+            yield from _check_test(entry, f"claims.{at}.test", claim, claim.test, measured.get(claim.test.case, ()))
 
 
-def _check_test(entry: Entry, field: str, claim: Claim, test: Trial, runs: Iterable[Run]) -> Iterator[Problem]:
+def _check_test(
+    entry: Entry, field: str, claim: Claim, test: Trial, case: Sequence[Measurement | Unavailable]
+) -> Iterator[Problem]:
     if test.metric not in (None, claim.metric):
         yield _at(entry, f"{field}.metric", f"is {test.metric}, the claim's is {claim.metric}", "test what is claimed")
-    found = [one for run in runs for one in run.measurements if one.case == test.case]
+    found = [one for one in case if isinstance(one, Measurement)]
     if not found:
         return
-    absent = {one.implementation for run in runs for one in run.unavailable if one.case == test.case}
-    known = sorted({one.implementation for one in found} | absent)
+    known = sorted({one.implementation for one in case})
     for part, name in (("implementation", test.implementation), ("against", test.against)):
         if name not in (None, *known):
             yield _at(entry, f"{field}.{part}", f'"{name}" is not in {test.case}', f"it has {', '.join(known)}")

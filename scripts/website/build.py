@@ -5,7 +5,6 @@ that an interrupted build leaves the old one standing. The site before it stays 
 finds most files as it wants them.
 """
 
-import gc
 import os
 import shutil
 import subprocess
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scripts.catalogue.check import check
+from scripts.catalogue.check import check, no_garbage_collection
 from scripts.website.api import api_files, bib_files, paper_files
 from scripts.website.derive import derive
 from scripts.website.errors import BuildError, DataError, MissingLibrary
@@ -54,18 +53,8 @@ class Report:
 
 def build(root: Path, *, search: bool = True, say: Callable[[str], None] = lambda _: None) -> Report:
     """Build public/ from the checkout at `root`. Raises BuildError, with every problem found."""
-    with _no_garbage_collection(), remembering(root / "build" / "cache" / "drawn.json"):
+    with no_garbage_collection(), remembering(root / "build" / "cache" / "drawn.json"):
         return _build(root, search, say)
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """A build makes millions of objects and hardly a cycle among them; looking for some takes a quarter of its time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _build(root: Path, search: bool, say: Callable[[str], None]) -> Report:
