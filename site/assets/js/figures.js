@@ -159,7 +159,7 @@ const near = new IntersectionObserver(
       show(target);
     }
   },
-  { rootMargin: "200px" },
+  { rootMargin: "100px" }, // near enough to be ready, far enough that what nobody scrolls to costs nothing at load
 );
 document.querySelectorAll("[data-figure]").forEach((figure) => near.observe(figure));
 
