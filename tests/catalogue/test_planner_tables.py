@@ -39,7 +39,7 @@ WRONG = {
     "the same name": ("models.json", '"name": "llama-13b"', '"name": "LLAMA-7B"', "stands in the table twice; rename"),
     "the same key": ("models.json", LLAMA, LLAMA + ', "title": "x"', "title: stands twice in one object; keep one"),
     "no source": ("machines.json", '"source": "NVIDIA T4 Tensor Core GPU datasheet", ', "", "t4: source: is missing"),
-    "unknown seen": ("models.json", '"seen": "memory"', '"seen": "heard"', "seen: expected one of source"),
+    "unknown seen": ("models.json", '"seen": "secondary"', '"seen": "heard"', "seen: expected one of source"),
     "bits for bytes": ("machines.json", '"read_bytes_per_s": 900000000000', '"read_bytes_per_s": 9e17', "no machine's"),
     "narrow and slow": (
         "machines.json", '"bfloat16_flops_per_s": 312000000000000', '"bfloat16_flops_per_s": 3120000000000', "slower",
@@ -60,5 +60,5 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, file: str, old: str
 
 
 def test_check_reports_them(tmp_path: Path) -> None:
-    root = checkout(changed(tmp_path, "models.json", '"seen": "memory"', '"seen": "heard"'))
+    root = checkout(changed(tmp_path, "models.json", '"seen": "secondary"', '"seen": "heard"'))
     assert any(f"{FOLDER}/models.json:4:1: llama-7b: seen" in found for found in complaints(root))

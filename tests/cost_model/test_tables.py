@@ -62,7 +62,7 @@ def changed(folder: Path, file: str, change: Change) -> Path:
         ("machines.json", lambda r: r[0].update(link="nvidia.com"), "link: expected a link that starts with https://"),
         ("machines.json", lambda r: r[0].update(kind="toaster"), "kind: expected one of CPU, board"),
         ("machines.json", lambda r: r[0].pop("compared"), "compared: expected a link with seen: secondary and none"),
-        ("models.json", lambda r: r[0].update(compared="https://example.org"), "compared: expected a link with seen"),
+        ("models.json", lambda r: r[0].update(seen="memory"), "compared: expected a link with seen"),
         ("machines.json", lambda r: r.append(7), "row 49: name: expected a text, got None"),
         ("weight_formats.json", lambda r: r[1]["format"].update(compute="int7"), "compute: expected one of bfloat16"),
         ("kv_formats.json", lambda r: r[0]["format"].update(bits="16"), "bits: expected a whole number, got '16'"),
