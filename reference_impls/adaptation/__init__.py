@@ -25,6 +25,8 @@ Loss = Callable[[], Tensor]
 class Method(Protocol):
     """The face of a method with parameters of its own. Optional beside it:
 
+    LEARNING_RATE: what the cases train it at, the best of a few on text that is not evaluated. Left out: the rate of
+        plain training of all weights.
     merge(model) -> a copy with plain layers that compute what the adapted ones do. Left out: its parts stay.
     parameter_groups(model, config, learning_rate) -> what an optimizer is given. Left out: `trainable`, at one rate.
     """
@@ -36,7 +38,10 @@ class Method(Protocol):
 
 
 class Update(Protocol):
-    """The face of a method that trains every weight with little state."""
+    """The face of a method that trains every weight with little state. Optional beside it:
+
+    LEARNING_RATE: as a method's. Left out: that of its Config.
+    """
 
     Config: type[Any]
 

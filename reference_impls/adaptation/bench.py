@@ -1,11 +1,11 @@
 """The cases of this family: how far each method brings the tiny model in equal steps, and what it holds meanwhile.
 
 The task is the held-out novel in capitals: the same language in tokens that the model has hardly seen. Learning rates
-were chosen once for each method, the best of a few on text that is not evaluated (`RATES`).
+were chosen once for each method, the best of a few on text that is not evaluated (`LEARNING_RATE` of its module).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, partial
 from typing import Any
 
@@ -22,20 +22,10 @@ STEPS, BATCH, LENGTH = 40, 4, 64
 EVALUATED, CONTEXT = 4096, 128
 TRIALS = 3
 """Draws of the training windows and of what a method draws itself: the samples of its cases."""
-RATES = {
-    "full": 1e-3,
-    "lora": 1e-2,
-    "dora": 1e-2,
-    "pissa": 3e-3,
-    "lora_plus": 1e-3,
-    "bottleneck": 1e-2,
-    "prefix": 0.1,
-    "bitfit": 3e-2,
-    "lomo": 0.1,
-    "mezo": 1e-3,
-}
-NAMES = {"lora_plus": "lora-plus", "bottleneck": "adapters"}
-RANKED = ("lora", "dora", "pissa", "lora_plus")
+FULL_RATE = 1e-3
+"""Of plain training of all weights, and of a method whose module declares no LEARNING_RATE."""
+NAMES = {"bottleneck": "adapters"}
+"""Of methods that are known under another name than their module's."""
 Measure = Callable[["Training"], float]
 
 
@@ -62,6 +52,23 @@ def windows_of(seed: int) -> list[Tensor]:
     return [torch.stack([text[start : start + LENGTH + 1] for start in row]) for row in starts.tolist()]
 
 
+def rate_of(name: str) -> float:
+    """What a method's module declares; else what its Config has by default, or the rate of all weights."""
+    method: Any = {**methods(), **updates()}.get(name)
+    default: float = getattr(getattr(method, "Config", None), "learning_rate", FULL_RATE)
+    return getattr(method, "LEARNING_RATE", default)
+
+
+def name_of(way: str) -> str:
+    """What a method is called in the record, by its module."""
+    return NAMES.get(way, way.replace("_", "-"))
+
+
+def ranked() -> tuple[str, ...]:
+    """The methods that have a rank."""
+    return tuple(name for name, method in methods().items() if "rank" in {one.name for one in fields(method.Config)})
+
+
 def loss_on(model: nn.Module, tokens: Tensor) -> Tensor:
     """Mean loss of the next token. tokens: (batch, seq) -> ()"""
     return token_losses(model(tokens[:, :-1]), tokens[:, 1:]).mean()
@@ -75,16 +82,17 @@ def trained(name: str, rank: int, seed: int) -> Training:
         return Training(base)
     if name in updates():
         return _updated(name, base, seed)
+    rate = rate_of(name)
     if name == "full":
         model, groups = base, [{"params": list(base.parameters())}]
     else:
         method: Any = methods()[name]
-        config = method.Config(rank=rank) if name in RANKED else method.Config()
+        config = method.Config(rank=rank) if name in ranked() else method.Config()
         model = method.adapt(base, config, torch.Generator().manual_seed(seed))
         groups = [{"params": trainable(model)}]
         if hasattr(method, "parameter_groups"):
-            groups = method.parameter_groups(model, config, RATES[name])
-    return _with_adam(model, groups, RATES[name], seed)
+            groups = method.parameter_groups(model, config, rate)
+    return _with_adam(model, groups, rate, seed)
 
 
 def _with_adam(model: nn.Module, groups: list[dict[str, Any]], rate: float, seed: int) -> Training:
@@ -111,7 +119,7 @@ def _updated(name: str, model: nn.Module, seed: int) -> Training:
         result.state_bytes = max(result.state_bytes, alive)
 
     handles = [parameter.register_post_accumulate_grad_hook(look) for parameter in parameters]  # type: ignore[no-untyped-call]
-    config = method.Config(learning_rate=RATES[name])
+    config = method.Config(learning_rate=rate_of(name))
     for number, tokens in enumerate(windows_of(seed)):
         loss: Loss = partial(loss_on, model, tokens)
         method.step(parameters, loss, config, seed=1000 * seed + number)
@@ -143,7 +151,7 @@ def _equal_steps() -> list[Case]:
 
 def _rank_case(rank: int) -> Case:
     name, title = f"adaptation/tiny-target/rank-{rank}", f"Perplexity of the tiny target tuned at rank {rank}"
-    return _case(f"{name}/perplexity", title, "perplexity", RANKED, quality, 1, "none", rank)
+    return _case(f"{name}/perplexity", title, "perplexity", ranked(), quality, 1, "none", rank)
 
 
 def quality(training: Training) -> float:
@@ -196,7 +204,7 @@ def _case(
     if base == "none":
         chosen.append(("full", "peer"))
     found = [
-        Way(NAMES.get(way, way), partial(value, way), way if role == "method" else None, role, effect="kernel")
+        Way(name_of(way), partial(value, way), way if role == "method" else None, role, effect="kernel")
         for way, role in chosen
     ]
     return value_case(name, title, metric, found, _workload(rank), trials, "a property of the method and the text")
@@ -211,9 +219,7 @@ def _step_case() -> Case:
         metric="step_time",
         workload={"model": "tiny-target", "batch": BATCH, "prompt_tokens": LENGTH, "rank": 8, "dtype": "float32"},
         implementations=tuple(
-            Implementation(
-                NAMES.get(way, way), role, "kernel", partial(_step, way), module=way if role == "method" else None
-            )
+            Implementation(name_of(way), role, "kernel", partial(_step, way), module=way if role == "method" else None)
             for way, role in ways
         ),
         timed=True,
@@ -226,7 +232,7 @@ def _step(way: str, work: Workload, device: str) -> Step:  # noqa: ARG001 one sh
     tokens = windows_of(0)[0].to(device)
     if way in updates():
         method: Any = updates()[way]
-        config, parameters = method.Config(learning_rate=RATES[way]), list(base.parameters())
+        config, parameters = method.Config(learning_rate=rate_of(way)), list(base.parameters())
 
         def update() -> None:
             with torch.inference_mode(False):  # the bench times in inference mode

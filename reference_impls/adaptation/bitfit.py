@@ -17,6 +17,8 @@ from torch import nn
 
 from reference_impls.quantization.linears import SKIP, find_linears, matches
 
+LEARNING_RATE = 3e-2
+
 
 @dataclass(frozen=True)
 class Config:

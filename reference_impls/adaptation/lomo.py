@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from reference_impls.adaptation import Loss
 
+LEARNING_RATE = 0.1
+
 
 @dataclass(frozen=True)
 class Config:

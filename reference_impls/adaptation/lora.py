@@ -18,6 +18,8 @@ from torch.nn.functional import linear
 
 from reference_impls.adaptation.wrap import merge_linears, wrap_linears
 
+LEARNING_RATE = 1e-2
+
 
 @dataclass(frozen=True)
 class Config:

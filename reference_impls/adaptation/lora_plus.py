@@ -17,6 +17,8 @@ from torch import nn
 
 from reference_impls.adaptation import lora
 
+LEARNING_RATE = 1e-3
+
 
 @dataclass(frozen=True)
 class Config(lora.Config):

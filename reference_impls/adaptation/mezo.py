@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from reference_impls.adaptation import Loss
 
+LEARNING_RATE = 1e-3
+
 
 @dataclass(frozen=True)
 class Config:

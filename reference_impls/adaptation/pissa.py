@@ -20,6 +20,8 @@ from reference_impls.adaptation import lora
 from reference_impls.adaptation.wrap import merge_linears, wrap_linears
 from reference_impls.low_rank.svd import truncate
 
+LEARNING_RATE = 3e-3
+
 
 @dataclass(frozen=True)
 class Config:

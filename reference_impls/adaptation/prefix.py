@@ -19,6 +19,8 @@ from torch.nn import functional
 
 from reference_impls.models.decoder import Attend, Decoder
 
+LEARNING_RATE = 0.1
+
 
 @dataclass(frozen=True)
 class Config:

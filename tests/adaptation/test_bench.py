@@ -25,7 +25,22 @@ def test_every_method_is_in_every_case_of_equal_steps_under_one_name():
         found = {one.module: one.name for one in CASES[f"adaptation/tiny-target/equal-steps/{part}"].implementations}
         assert set(EVERY) == set(found) - {None}
         assert found["lora_plus"] == "lora-plus"
-    assert set(bench.RATES) == {*EVERY, "full"}
+        assert found["bottleneck"] == "adapters"
+
+
+def test_a_method_is_trained_at_the_rate_that_its_module_declares(monkeypatch):
+    assert bench.rate_of("full") == bench.FULL_RATE
+    for name, method in {**methods(), **updates()}.items():
+        assert bench.rate_of(name) == method.LEARNING_RATE
+        monkeypatch.delattr(method, "LEARNING_RATE")
+        default = method.Config().learning_rate if name in updates() else bench.FULL_RATE
+        assert bench.rate_of(name) == default
+
+
+def test_every_method_whose_config_has_a_rank_is_in_the_cases_of_ranks():
+    assert set(bench.ranked()) == {"lora", "dora", "pissa", "lora_plus"}
+    found = CASES["adaptation/tiny-target/rank-2/perplexity"].implementations
+    assert {one.module for one in found} - {None} == set(bench.ranked())
 
 
 @pytest.mark.parametrize("name", ["full", *EVERY])
