@@ -64,9 +64,11 @@ def test_every_sparsity_from_10_to_80_percent_has_its_case():
     for model in bench.MODELS:
         found = {case.workload["sparsity"] for case in FAMILIES["pruning"] if f"{model}/sparsity" in case.id}
         assert found == {percent / 100 for percent in range(10, 90, 10)}
-    tiny = [case for case in FAMILIES["pruning"] if "tiny-target/sparsity" in case.id]
-    assert all({one.module for one in case.implementations} >= set(bench.WEIGHT_METHODS) for case in tiny)
-    assert all(case.trials >= 3 for case in tiny)
+    curves = [case for case in FAMILIES["pruning"] if "/sparsity-" in case.id]
+    assert len(curves) == 2 * len(bench.SHARES)
+    assert all({one.module for one in case.implementations} >= set(bench.WEIGHT_METHODS) for case in curves)
+    assert all(case.trials >= 3 for case in curves)
+    assert {case.trials for case in curves if "sparsity-50/" in case.id} == {bench_models.SEEDS}
 
 
 @pytest.mark.parametrize(("model", "most"), [("tiny-target", 5), ("smollm2-135m", 10)])
