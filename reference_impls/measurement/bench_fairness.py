@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from reference_impls.low_rank import activation_aware_svd
+from reference_impls.low_rank.apply import factorize_model
 from reference_impls.measurement.case import Case, Implementation, NotInstalledError, Quality, Step, Value, Workload
 from reference_impls.measurement.counterfactual import (
     GROUPS,
@@ -26,9 +28,9 @@ from reference_impls.measurement.fairness import Change, change_of_gap, minimum_
 from reference_impls.measurement.language_study import Comparison, fold_accuracies, study
 from reference_impls.models import smollm2
 from reference_impls.models.decoder import Decoder
-from reference_impls.pruning import layers, sparsegpt, surgery, wanda
+from reference_impls.pruning import compose, contextual, layers, sparsegpt, surgery, wanda
 from reference_impls.pruning.bench_models import calibration_of, load_model, pruned, stats_of, workload
-from reference_impls.quantization import awq, gptq, rtn
+from reference_impls.quantization import awq, gptq, rtn, smoothquant
 from reference_impls.quantization.apply import quantize_model
 
 MODEL = "smollm2-135m"
@@ -46,7 +48,7 @@ class Variant:
 
 
 def variants() -> dict[str, Variant]:
-    """Every smaller model of the study."""
+    """Every smaller model of the study, named after the methods that made it (`scripts/website/who_pays.py`)."""
     found = {
         f"rtn-{bits}": Variant(partial(_rounded, rtn, rtn.Config(bits=bits, group_size=64)), "groups of 64")
         for bits in (8, 4, 3)
@@ -57,6 +59,13 @@ def variants() -> dict[str, Variant]:
         "wanda-50": Variant(partial(_masked, wanda, wanda.Config(0.5)), "half of every row removed"),
         "sparsegpt-50": Variant(partial(_masked, sparsegpt, sparsegpt.Config(0.5)), "half of every layer removed"),
         "wanda-2-of-4": Variant(partial(_masked, wanda, wanda.Config(n_of_m=(2, 4))), "two of each four kept"),
+        "wanda-50-rtn-4": Variant(_sparse_and_rounded, "half of every row removed, the rest in 4 bits, groups of 64"),
+        "smoothquant-8": Variant(
+            partial(_rounded, smoothquant, smoothquant.Config()), "8 bits for weights and for what they multiply"
+        ),
+        "whitened-svd-80": Variant(_thinner, "two factors with 80 % of the parameters of each layer"),
+        "contextual-oracle-30": Variant(partial(_chosen, "oracle"), "the 30 % most active neurons for each token"),
+        "contextual-gate-30": Variant(partial(_chosen, "gate"), "30 % of the neurons for each token, by its gate"),
         "shortgpt-2": Variant(partial(_shallower, 2), "2 of 30 blocks removed"),
         "shortgpt-4": Variant(partial(_shallower, 4), "4 of 30 blocks removed"),
     }
@@ -68,6 +77,20 @@ def _rounded(method: Any, config: Any) -> nn.Module:
 
 def _masked(method: Any, config: Any) -> nn.Module:
     return pruned(MODEL, method, config, 0)
+
+
+def _sparse_and_rounded() -> nn.Module:
+    config = compose.Config("wanda", wanda.Config(0.5), "rtn", rtn.Config(bits=4, group_size=64))
+    return quantize_model(load_model(MODEL), compose, config, stats_of(MODEL, 0))
+
+
+def _thinner() -> nn.Module:
+    seen: Any = stats_of(MODEL, 0)  # in the place of a calibration: what one would see
+    return factorize_model(load_model(MODEL), activation_aware_svd, activation_aware_svd.Config(0.8), seen)
+
+
+def _chosen(choice: Any) -> nn.Module:
+    return contextual.shrink(load_model(MODEL), contextual.Config(0.3, choice))
 
 
 def _shallower(removed: int) -> nn.Module:

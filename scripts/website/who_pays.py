@@ -2,7 +2,8 @@
 
 The study is the suite `measurement`, cases `measurement/language/…/group_gap_change`: by how many points the gap
 between two groups moved when a model was made smaller. Its variants are named after methods (`wanda-50`, `shortgpt-2`);
-a variant belongs to the module of that name, or to the one that a recorded method of that name exercises.
+a variant belongs to the module of that name, or to the one that a recorded method of that name exercises, and to
+several where its name is put together from theirs.
 """
 
 import re
@@ -21,6 +22,9 @@ STUDY = "measurement/fairness-testing"
 
 POWER = 1.43
 """A true change of so many margins is found in four of five such studies: (1.96 + 0.84) / 1.96."""
+
+N_OF_M = "semi-structured"
+"""The method of every variant that keeps n of each m."""
 
 Method = tuple[str, str]
 """Family and module."""
@@ -84,7 +88,7 @@ def who_pays(
         return None
     file, run = found
     changes = [one for one in run.measurements if _is_change(one)]
-    methods, wanted = _methods(runs, modules), set(shown)
+    methods, wanted = known_methods(runs, modules), set(shown)
     variants = list(dict.fromkeys(one.implementation for one in changes if one.role == "method"))
     kept = [name for name in variants if methods_of(name, methods) & wanted]
     if not kept:
@@ -115,10 +119,25 @@ def _is_change(one: Measurement) -> bool:
 
 
 def methods_of(variant: str, known: Mapping[str, set[Method]]) -> set[Method]:
-    """Those whose name the variant's begins with, the longest such name: `wanda-2-of-4` -> wanda's."""
+    """Those whose names the variant's begins with or goes on with, the longest first: `wanda-50-rtn-4` -> both.
+
+    What keeps n of each m is semi-structured too, whichever method chose: `wanda-2-of-4` -> wanda and that.
+    """
     parts = variant.split("-")
-    names = ("-".join(parts[:length]) for length in range(len(parts), 0, -1))
-    return next((known[name] for name in names if name in known), set())
+    first = next((name for name in _from(parts) if name in known), None)
+    if first is None:
+        return set()
+    found, rest = set(known[first]), parts[first.count("-") + 1 :]
+    while rest:
+        name = next((one for one in _from(rest) if one in known), None)
+        found |= known[name] if name else set()
+        rest = rest[name.count("-") + 1 if name else 1 :]
+    return found | known.get(N_OF_M, set()) if re.search(r"-\d+-of-\d+\b", variant) else found
+
+
+def _from(parts: list[str]) -> list[str]:
+    """The names that begin with the first part, the longest first: [a, b] -> a-b, a"""
+    return ["-".join(parts[:length]) for length in range(len(parts), 0, -1)]
 
 
 def _newest(runs: Mapping[str, Run]) -> tuple[str, Run] | None:
@@ -132,7 +151,7 @@ def _newest(runs: Mapping[str, Run]) -> tuple[str, Run] | None:
     return (file, runs[file]) if most else None
 
 
-def _methods(runs: Mapping[str, Run], modules: Mapping[str, Iterable[str]]) -> dict[str, set[Method]]:
+def known_methods(runs: Mapping[str, Run], modules: Mapping[str, Iterable[str]]) -> dict[str, set[Method]]:
     """Name as variants begin with it -> the modules it may stand for."""
     known: dict[str, set[Method]] = {}
     for family, names in modules.items():

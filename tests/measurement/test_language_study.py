@@ -14,6 +14,8 @@ from reference_impls.measurement.fairness import Config, gap  # noqa: E402
 from reference_impls.models import smollm2  # noqa: E402
 from reference_impls.models.decoder import Config as Shape  # noqa: E402
 from reference_impls.models.shapes import random_model  # noqa: E402
+from reference_impls.quantization.apply import find_linears  # noqa: E402
+from reference_impls.quantization.calibration import Calibration, collect  # noqa: E402
 from scripts.bench.runner import Budget, run_case  # noqa: E402
 from scripts.catalogue.model import Measurement  # noqa: E402
 from scripts.catalogue.vocabulary import METRICS  # noqa: E402
@@ -224,3 +226,30 @@ def test_what_a_case_records_follows_from_the_scores(monkeypatch):
             assert found["awq-3"].quality.value > 0
             assert found[bench_fairness.DENSE].samples == [0]
     bench_fairness.change_of.cache_clear()
+
+
+def test_smaller_models_are_made_as_their_names_say(monkeypatch):
+    """On a tiny random model: what is left of its weights, neurons and parameters."""
+    model = random_model(
+        Shape(vocab=64, hidden=64, layers=2, heads=2, kv_heads=1, head_dim=32, ffn=128),
+        torch.Generator().manual_seed(0),
+    )
+    model = model.eval().requires_grad_(False)
+    tokens = torch.randint(64, (4, 1, 64), generator=torch.Generator().manual_seed(1))
+    seen = collect(model, dict(find_linears(model)), Calibration([*tokens]))
+    monkeypatch.setattr(bench_fairness, "load_model", lambda _name: model)
+    monkeypatch.setattr(bench_fairness, "stats_of", lambda _name, _seed: seen)
+    variants, dense = bench_fairness.variants(), model(tokens[0])
+    both = find_linears(variants["wanda-50-rtn-4"].make())
+    assert all(float(layer.quantized.mask.float().mean()) == 0.5 for layer in both.values())
+    assert {layer.quantized.grid.bits for layer in both.values()} == {4}
+    thin = variants["whitened-svd-80"].make()
+    counts = [sum(p.numel() for p in one.blocks.parameters()) for one in (thin, model)]
+    assert 0.7 < counts[0] / counts[1] <= 0.81
+    for choice in ("oracle", "gate"):
+        few = variants[f"contextual-{choice}-30"].make()
+        assert {block.ffn.count for block in few.blocks} == {round(0.3 * 128)}
+    for name in ("wanda-50-rtn-4", "whitened-svd-80", "contextual-oracle-30", "contextual-gate-30", "smoothquant-8"):
+        out = variants[name].make()(tokens[0])
+        assert out.isfinite().all()
+        assert not torch.equal(out, dense)

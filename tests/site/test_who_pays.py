@@ -8,7 +8,7 @@ from scripts.catalogue.load import load_catalogue
 from scripts.website.derive import derive
 from scripts.website.family import Families
 from scripts.website.settings import read_settings
-from scripts.website.who_pays import POWER, STUDY, Shift, methods_of, who_pays
+from scripts.website.who_pays import POWER, STUDY, Shift, known_methods, methods_of, who_pays
 from tests.site.test_evidence import measurement, run_of
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +57,22 @@ def test_a_variant_belongs_to_the_longest_name_that_it_begins_with():
     assert methods_of("awq-4", known) == {("q", "awq")}
     assert methods_of("two-words-50", known) == {("p", "two_words")}
     assert methods_of("awqx-3", known) == set()
+
+
+def test_a_variant_of_several_methods_belongs_to_each_of_them():
+    known = {"wanda": {("p", "wanda")}, "rtn": {("q", "rtn")}, "wanda-rtn": {("p", "compose")}}
+    assert methods_of("wanda-50-rtn-4", known) == {("p", "wanda"), ("q", "rtn")}
+    assert methods_of("wanda-rtn-4", known) == {("p", "compose")}
+    assert methods_of("other-50-rtn-4", known) == set()  # whose first method is unknown is unknown
+
+
+def test_n_of_m_kept_is_semi_structured_whoever_chose():
+    known = {"wanda": {("p", "wanda")}, "semi-structured": {("p", "semi_structured")}}
+    assert methods_of("wanda-2-of-4", known) == {("p", "wanda"), ("p", "semi_structured")}
+    assert methods_of("wanda-50", known) == {("p", "wanda")}
+    assert methods_of("other-2-of-4", known) == set()
+    modules = {**MODULES, "pruning": ["wanda", "semi_structured"]}
+    assert [row.variant for row in who_pays(runs(), modules, [("pruning", "semi_structured")]).rows] == ["wanda-2-of-4"]
 
 
 def test_a_page_has_the_variants_of_its_methods_only():
@@ -121,4 +137,25 @@ def test_on_this_sites_pages_a_variant_stands_where_its_method_does():
     assert {"rtn", "gptq", "awq"} <= set(variants[f"{branch}/quantization/weight-only"])
     assert {"wanda", "sparsegpt"} <= set(variants[f"{branch}/pruning/unstructured"])
     assert "shortgpt" in variants[f"{branch}/pruning/structured"]
+    assert "wanda" in variants[f"{branch}/pruning/semi-structured"]
     assert all(slug.startswith(branch) for slug in variants)
+
+
+def test_every_variant_of_the_study_has_a_method_and_the_pages_of_compression_have_variants():
+    """By name alone, so that the next recording of the study finds its places."""
+    bench = pytest.importorskip("reference_impls.measurement.bench_fairness", reason="torch is not installed")
+    families = Families(derive(load_catalogue(ROOT)), read_settings(ROOT))
+    if not families.runs:
+        pytest.skip("nothing was recorded")
+    known = known_methods(families.runs, families.modules)
+    found = {variant: methods_of(variant, known) for variant in bench.variants()}
+    assert all(found.values()), found
+    held = set().union(*found.values())
+    for family, module in (
+        ("pruning", "semi_structured"),
+        ("pruning", "contextual"),
+        ("low_rank", "activation_aware_svd"),
+        ("quantization", "smoothquant"),
+    ):
+        assert (family, module) in held
+    assert found["wanda-50-rtn-4"] == {("pruning", "wanda"), ("quantization", "rtn")}
