@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from itertools import chain, combinations
 from posixpath import basename, dirname, join, normpath
 
@@ -185,16 +185,16 @@ def _titles(entry: Entry) -> list[str]:
     return [entry.paper.title, *entry.paper.also_titled, *([published.title] if published and published.title else [])]
 
 
-def _alike(a: set[str], b: set[str]) -> bool:
+def _alike(a: Set[object], b: Set[object]) -> bool:
     if min(len(a), len(b)) < SIMILAR * max(len(a), len(b)):  # cannot share enough
         return False
     common = len(a & b)
     return common >= SIMILAR * (len(a) + len(b) - common)
 
 
-def _triples(title: str) -> set[str]:
+def _triples(title: str) -> set[tuple[str, str, str]]:
     padded = f"  {title} "
-    return {padded[i : i + 3] for i in range(len(padded) - 2)}
+    return set(zip(padded, padded[1:], padded[2:], strict=False))
 
 
 def _check_page(page: Page, catalogue: Catalogue) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ style, script, link, entity or address, so that it may stand inside a page and t
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import NamedTuple
 from xml.parsers import expat
 
@@ -83,6 +84,9 @@ def attributes_of(element: str) -> dict[str, str]:
     return _OWN.get(element, _PATTERNS)
 
 
+_compiled = cache(re.compile)
+
+
 class Mark(NamedTuple):
     """Where something stands in the file."""
 
@@ -139,8 +143,13 @@ _IMAGE = re.compile(r"!\[((?:[^\]\\]|\\.)*)\](?:\(\s*([^)]*?)\s*\)|\[[^\]]*\])")
 _FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})")
 
 
-def images(body: str) -> Iterator[Image]:
+@lru_cache(maxsize=1024)  # asked by several checks and by the build
+def images(body: str) -> tuple[Image, ...]:
     """Every image of a page, outside its code."""
+    return tuple(_images(body)) if "![" in body else ()
+
+
+def _images(body: str) -> Iterator[Image]:
     for index, line, without_code in _prose_lines(body):
         for found in _IMAGE.finditer(without_code):
             markup, caption = line[found.start() : found.end()], line[found.start(1) : found.end(1)]
@@ -260,8 +269,8 @@ class _Reader:
 
     def _is_allowed(self, name: str, mark: Mark) -> bool:
         above = self.open[-1].name if self.open else None
-        known = ", ".join(sorted(ELEMENTS))
         if name not in ELEMENTS:
+            known = ", ".join(sorted(ELEMENTS))
             self._complain(mark, f"the element <{name[:40]}> is not allowed", f"use {known}")
         elif above is None and name != "svg":
             self._complain(mark, f"begins with <{name}>", f'begin with <svg xmlns="{NAMESPACE}" …>')
@@ -281,7 +290,7 @@ class _Reader:
             if name in ("style", "color"):
                 hint = "colour by class: " + ", ".join(sorted(CLASSES))
             self._complain(element.mark, f"the attribute {name[:40]} is not allowed on <{element.name}>", hint)
-        elif not re.fullmatch(patterns[name], value):
+        elif not _compiled(patterns[name]).fullmatch(value):
             self._complain(element.mark, f'{name}="{value[:60]}" is not allowed', _expected(name, patterns[name]))
         elif name == "class" and (unknown := sorted(set(value.split()) - CLASSES)):
             self._complain(element.mark, f'unknown class "{unknown[0]}"', f"known: {', '.join(sorted(CLASSES))}")

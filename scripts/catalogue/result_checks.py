@@ -34,13 +34,14 @@ _REPAIR = "the bench writes results, nobody by hand: run the suite again"
 def check_results(root: Path, runs: Mapping[str, Run]) -> Iterator[Problem]:
     """Every problem of the recorded runs; `runs` by file."""
     git = open_git(root)
+    trees = git.trees({(run.code.commit, folder) for run in runs.values() for folder in run.code.trees}) if git else {}
     for file, run in runs.items():
         yield from _check_place(file, run)
         yield from _check_run(file, run)
         for index, one in enumerate(run.measurements):
             yield from _check_measurement(file, f"measurements.{index}", run, one)
         if git:
-            yield from _check_code(file, run, git)
+            yield from _check_code(file, run, git, trees)
     yield from _outliers(runs)
 
 
@@ -120,7 +121,7 @@ def _share(one: Measurement) -> float:
     return middle / limit if one.better == "higher" else limit / middle
 
 
-def _check_code(file: str, run: Run, git: Git) -> Iterator[Problem]:
+def _check_code(file: str, run: Run, git: Git, trees: Mapping[tuple[str, str], str]) -> Iterator[Problem]:
     if run.code.dirty:
         yield _error(file, "code.dirty", "the code measured was not committed", "commit first, then run the suite")
     if not git.has_commit(run.code.commit):
@@ -128,7 +129,7 @@ def _check_code(file: str, run: Run, git: Git) -> Iterator[Problem]:
         yield _error(file, "code.commit", f"{run.code.commit[:12]} is not in the history of this checkout", hint)
         return
     for folder, tree in run.code.trees.items():
-        if git.tree(run.code.commit, folder) != tree:
+        if trees.get((run.code.commit, folder)) != tree:
             told = f"{folder} at {run.code.commit[:12]} is not the code that the run says it measured"
             yield _error(file, "code.trees", told, "run the suite from an unchanged checkout")
 

@@ -31,7 +31,7 @@ def _plain(text: str, limit: int) -> str:
     if not text.isprintable() and (hidden := _HIDDEN.search(text)):
         name = unicodedata.name(hidden.group(), "unnamed")
         raise ValueError(f"holds the invisible character U+{ord(hidden.group()):04X} ({name.lower()}); delete it")
-    if markup := _MARKUP.search(text):
+    if ("<" in text or "{" in text or "&" in text) and (markup := _MARKUP.search(text)):
         raise ValueError(
             f'holds markup, "{text[markup.start() : markup.start() + 12]}"; write plain text, a space after "<"'
         )

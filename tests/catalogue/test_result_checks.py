@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from scripts.catalogue.git import open_git
 from tests.builders import checkout, complaints
 
 FILE = "results/box/quantization.json"
@@ -244,6 +245,44 @@ def test_code_that_nobody_can_look_at_is_refused(tmp_path):
         (root / FILE).write_text(json.dumps(run() | {"code": code}))
         found = complaints(root)
         assert (found == []) if message is None else any(message in line for line in found), (code, found)
+
+
+def test_each_folder_is_told_apart_from_those_that_are_not_there(tmp_path):
+    root = _repository(tmp_path)
+    (root / FILE).parent.mkdir(parents=True)
+    commit, tree = _git(root, "rev-parse", "HEAD"), _git(root, "rev-parse", "HEAD:reference_impls/quantization")
+    folders = [
+        "a folder with blanks",
+        "reference_impls/quantization",
+        "",
+        "reference_impls/gone",
+        "--batch-all-objects",
+    ]
+    wanted = {(commit, "reference_impls/quantization"): tree, (commit, ""): _git(root, "rev-parse", "HEAD^{tree}")}
+    git = open_git(root)
+    assert git is not None
+    assert git.trees([("HEAD", "reference_impls"), *((commit, folder) for folder in folders)]) == wanted
+    code = {"commit": commit, "dirty": False, "trees": {"a folder with blanks": tree, folders[1]: tree}}
+    (root / FILE).write_text(json.dumps(run() | {"code": code}))
+    assert [line for line in complaints(root) if "code.trees" in line and "a folder with blanks at" in line]
+    assert not [line for line in complaints(root) if f"{folders[1]} at" in line]
+
+
+def test_git_is_asked_three_times_however_many_runs_there_are(tmp_path, monkeypatch):
+    root = _repository(tmp_path)
+    commit, tree = _git(root, "rev-parse", "HEAD"), _git(root, "rev-parse", "HEAD:reference_impls/quantization")
+    code = {"commit": commit, "dirty": False, "trees": {"reference_impls/quantization": tree, "reference_impls": HEX}}
+    for name in ("box", "crate", "chest"):
+        machine = run()["machine"] | {"name": name}
+        (root / "results" / name).mkdir(parents=True)
+        text = json.dumps(run() | {"code": code, "machine": machine})
+        (root / "results" / name / "quantization.json").write_text(text)
+    asked = []
+    ask = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda words, **how: asked.append(words[3]) or ask(words, **how))
+    found = complaints(root)
+    assert sum("reference_impls at" in line for line in found) == 3
+    assert sorted(asked) == ["cat-file", "rev-list", "rev-parse"]
 
 
 def test_a_commit_of_a_branch_that_was_never_merged_is_refused(tmp_path):
