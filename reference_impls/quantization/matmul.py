@@ -185,11 +185,13 @@ def prepare(weight: PackedWeight, path: str | None = None) -> Product:
     if obstacle is not None:
         raise ValueError(f"path {name} {obstacle}")
     product = PATHS[name].prepare(weight)
-    columns = weight.shape[1]
+    out, columns = weight.shape
 
     def multiply(inputs: Tensor) -> Tensor:
-        rows = grid_inputs(inputs, weight).reshape(-1, columns)
-        return product(rows).reshape(*inputs.shape[:-1], weight.shape[0])
+        given = grid_inputs(inputs, weight)
+        if given.ndim == 2:
+            return product(given)
+        return product(given.reshape(-1, columns)).reshape(*inputs.shape[:-1], out)
 
     return multiply
 

@@ -27,7 +27,9 @@ def in_integers(packed, inputs):
 
 
 @needs_compiler
-@pytest.mark.parametrize(("rows", "out", "width"), [(1, 48, 128), (3, 5, 7), (1, 1, 1), (17, 33, 100), (0, 4, 8)])
+@pytest.mark.parametrize(
+    ("rows", "out", "width"), [(1, 48, 128), (2, 7, 95), (3, 5, 7), (1, 1, 1), (4, 9, 64), (17, 33, 100), (0, 4, 8)]
+)
 def test_it_computes_what_integers_give(rows, out, width):
     packed, inputs = packed_of(out, width), inputs_of(rows, width)
     torch.testing.assert_close(prepare(packed, "w8a8_cpu")(inputs), in_integers(packed, inputs), rtol=1e-6, atol=0)
@@ -40,6 +42,24 @@ def test_sums_of_the_largest_codes_do_not_overflow():
     weight[1] = -1
     got = prepare(pack(rtn.quantize(weight, rtn.Config(8, None, symmetric=True))), "w8a8_cpu")(inputs)
     torch.testing.assert_close(got, torch.tensor([[width, -width]], dtype=torch.float32), rtol=1e-2, atol=0)
+
+
+@needs_compiler
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_the_code_that_has_no_opposite_keeps_its_sign(rows):
+    packed, inputs = packed_of(4, 100), inputs_of(rows, 100)
+    packed.codes.zero_()  # -128 each
+    torch.testing.assert_close(prepare(packed, "w8a8_cpu")(inputs), in_integers(packed, inputs), rtol=1e-6, atol=0)
+    inputs.fill_(-3)  # pairs of the largest products
+    assert torch.equal(prepare(packed, "w8a8_cpu")(inputs), in_integers(packed, inputs))
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_other_dtypes_round_as_torch_does(dtype):
+    packed, inputs = packed_of(48, 128), inputs_of(6, 128).to(dtype)
+    got = prepare(packed, "w8a8_cpu")(inputs.view(2, 3, 128))
+    assert torch.equal(got, prepare(packed, "w8a8_cpu")(inputs.float()).to(dtype).view(2, 3, 48))
 
 
 @needs_compiler
@@ -60,9 +80,10 @@ def test_every_row_has_its_own_scale_and_threads_change_nothing(threads):
 
 
 @needs_compiler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_no_number_is_not_rounded_to_one(bad):
-    inputs = inputs_of(2, 128)
+def test_what_is_no_number_is_not_rounded_to_one(bad, dtype):
+    inputs = inputs_of(2, 128).to(dtype)
     inputs[0, 5] = bad
     got = prepare(packed_of(48, 128), "w8a8_cpu")(inputs)
     assert not got[0].isfinite().any()
