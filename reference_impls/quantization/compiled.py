@@ -139,8 +139,12 @@ def compiled_block(kinds: tuple[Kind, ...], config: tuple[int, int, int, int, fl
 class StaticDecoder(nn.Module):
     """A decoder that holds a cache of fixed size and takes one token a sequence at a time."""
 
-    def __init__(self, model: Decoder, capacity: int, batch: int = 1, compiled: bool = True) -> None:
-        """model: plain, or fused and then packed (`quantize_model(fuse(model), ..., effect="kernel")`)."""
+    def __init__(
+        self, model: Decoder, capacity: int, batch: int = 1, compiled: bool = True, storage: Tensor | None = None
+    ) -> None:
+        """model: plain, or fused and then packed (`quantize_model(fuse(model), ..., effect="kernel")`);
+        storage: that of a cache to go on with, (layers, 2, batch, kv_heads, capacity, head_dim), finite throughout.
+        """
         super().__init__()
         found: Any = model
         self.model = found if isinstance(found.blocks[0].attention, FusedAttention) else fuse(model)
@@ -154,7 +158,11 @@ class StaticDecoder(nn.Module):
         cos, sin = rotation(torch.arange(capacity, device=weight.device), c.head_dim, c.rope_theta)
         self.turns = cos[0, 0].contiguous(), sin[0, 0].contiguous()
         shape = (c.layers, 2, batch, c.kv_heads, capacity, c.head_dim)
-        self.storage = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
+        if storage is not None and (storage.shape != shape or storage.dtype != weight.dtype):
+            raise ValueError(
+                f"storage: expected {weight.dtype} of {shape}, got {storage.dtype} of {tuple(storage.shape)}"
+            )
+        self.storage = torch.zeros(shape, dtype=weight.dtype, device=weight.device) if storage is None else storage
         self.caches = [(layer[0], layer[1]) for layer in self.storage]
         self.block = self._compiled(batch) if compiled else block_step
 

@@ -19,10 +19,15 @@ from reference_impls.speculative_decoding import (
     bench_streamed,
     bench_typical,
 )
+from reference_impls.speculative_decoding.bench_recipes import (
+    Recipe,
+    rounded_to_8_bits,
+    smollm2_recipes,
+    tiny_recipes,
+)
 from reference_impls.speculative_decoding.bench_setups import (
     TINY,
     TINY_COPY,
-    Recipe,
     Setup,
     acceptance,
     draft,
@@ -30,15 +35,18 @@ from reference_impls.speculative_decoding.bench_setups import (
     plain_step,
     prompts,
     run,
-    smollm2_recipes,
     speculative_step,
     target,
-    tiny_recipes,
     tokens_per_pass,
 )
 from reference_impls.speculative_decoding.generate import Result
 
 SMOLLM2 = (Setup("smollm2-135m", "copy", tokens=16, count=2), Setup("smollm2-135m", "free", tokens=16, count=2))
+VALUES: tuple[tuple[str, str, Callable[[list[Result]], float]], ...] = (
+    ("tokens_per_target_step", "Tokens a pass of the target", tokens_per_pass),
+    ("acceptance_rate", "Guesses that were right", acceptance),
+    ("draft_share", "Share of the time spent drafting", draft_share),
+)
 TRIALS = {"tiny-target": 5, "smollm2-135m": 3}
 RUNS = 3
 
@@ -53,12 +61,12 @@ def cases() -> list[Case]:
 
 def _setup_cases(setup: Setup, recipes: list[Recipe]) -> list[Case]:
     return [
-        _speed_case(setup, recipes),
-        *([_speed_case(setup, recipes, 1.0)] if setup.kind == "free" else []),
-        _value_case(setup, recipes, "tokens_per_target_step", "Tokens a pass of the target", tokens_per_pass),
-        _value_case(setup, recipes, "acceptance_rate", "Guesses that were right", acceptance),
-        _value_case(setup, recipes, "acceptance_rate", "Guesses that were right, sampled", acceptance, 1.0),
-        _value_case(setup, recipes, "draft_share", "Share of the time spent drafting", draft_share),
+        case
+        for temperature in (0.0, 1.0)
+        for case in (
+            _speed_case(setup, recipes, temperature),
+            *(_value_case(setup, recipes, *one, temperature) for one in VALUES),
+        )
     ]
 
 
@@ -129,8 +137,7 @@ def _peers(setup: Setup) -> list[Implementation]:
         "transformers-plain": {},
         "transformers-prompt-lookup": {"prompt_lookup_num_tokens": 8, "max_matching_ngram_size": 3},
     }
-    if setup.model == "tiny-target":
-        ways["transformers-assisted"] = {"assistant": True}
+    ways["transformers-assisted"] = {"assistant": True}
     note = "prefill included, which cannot be left out there"
     return [
         Implementation(name, "peer", "kernel", partial(_transformers, setup, options), ("transformers",), note=note)
@@ -142,7 +149,7 @@ def _transformers(setup: Setup, options: dict[str, Any], _workload: Workload, _d
     model = hugging_face(setup.model)
     more = {name: value for name, value in options.items() if name != "assistant"}
     if "assistant" in options:
-        assistant = hugging_face("tiny-draft")
+        assistant = hugging_face("tiny-draft") if setup.model == "tiny-target" else _copy_at_8_bits(setup.model)
         assistant.generation_config.num_assistant_tokens = 4
         assistant.generation_config.num_assistant_tokens_schedule = "constant"
         assistant.generation_config.assistant_confidence_threshold = 0.0
@@ -172,6 +179,12 @@ def hugging_face(name: str) -> Any:
     return model.requires_grad_(False)
 
 
+@cache
+def _copy_at_8_bits(name: str) -> Any:
+    """The assistant that is our draft's equal: the same rounding, multiplied by the same kernel."""
+    return rounded_to_8_bits(hugging_face(name))
+
+
 # Values of runs.
 
 
@@ -186,12 +199,12 @@ def _value_case(
     metric: str,
     title: str,
     value: Callable[[list[Result]], float],
-    temperature: float = 0.0,
+    temperature: float,
 ) -> Case:
     """A case that is not timed. Only tokens a pass can be compared with plain decoding, which guesses nothing."""
     with_plain = metric == "tokens_per_target_step"
     timed = metric == "draft_share"
-    trials = RUNS if timed else TRIALS[setup.model] if temperature else 1
+    trials = TRIALS[setup.model] if temperature else RUNS if timed else 1
     roles: list[Role] = ["method" if with_plain or at else "baseline" for at in range(len(recipes))]
     ways = [
         Implementation(
@@ -208,7 +221,7 @@ def _value_case(
         ways.insert(0, Implementation("plain", "baseline", "kernel", lambda _workload, _device: lambda: 1.0))
     return Case(
         id=f"speculative_decoding/{setup.model}/{_kind(setup, temperature)}/{metric}",
-        title=f"{title}: {setup.model}, {_words(setup)}",
+        title=f"{title}{', sampled' if temperature else ''}: {setup.model}, {_words(setup)}",
         metric=metric,
         workload=dict(setup.workload) | {"temperature": temperature},
         implementations=tuple(ways),
@@ -233,5 +246,5 @@ def _values(
     target(setup.model)
     seeds = count()
     if fresh:
-        return lambda: value(run(target(setup.model), recipe.make(setup), setup))
+        return lambda: value(run(target(setup.model), recipe.make(setup), setup, temperature, next(seeds)))
     return lambda: value(_results(setup, recipe, temperature, next(seeds)))

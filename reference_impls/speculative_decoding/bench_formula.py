@@ -14,9 +14,9 @@ from torch import Tensor
 
 from reference_impls.measurement.case import Case, Implementation, Step, Workload
 from reference_impls.speculative_decoding import draft_model
+from reference_impls.speculative_decoding.bench_recipes import Recipe
 from reference_impls.speculative_decoding.bench_setups import (
     TINY,
-    Recipe,
     draft,
     plain_step,
     run,

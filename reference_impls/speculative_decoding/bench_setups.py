@@ -1,10 +1,7 @@
-"""What the cases of this family decode: models, prompts, drafters under the names that records use, and their runs."""
+"""What the cases of this family decode: models, prompts, and runs of any drafter from them."""
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,18 +11,7 @@ from reference_impls.measurement.case import NotInstalledError, Step, Workload
 from reference_impls.models import generate as plain
 from reference_impls.models import smollm2, tiny
 from reference_impls.models.decoder import Decoder
-from reference_impls.speculative_decoding import (
-    Drafter,
-    draft_model,
-    eagle,
-    llmcad,
-    lookahead,
-    prompt_lookup,
-    retrieval,
-    self_speculative,
-    token_tree,
-    trained,
-)
+from reference_impls.speculative_decoding import Drafter
 from reference_impls.speculative_decoding.generate import Prefilled, Result, generate, prefill
 from reference_impls.speculative_decoding.verify import Rule
 
@@ -70,74 +56,6 @@ class Setup:
 
 TINY = Setup("tiny-target", "free", tokens=32, count=4)
 TINY_COPY = Setup("tiny-target", "copy", tokens=32, count=4)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A drafter under the name of records and figures."""
-
-    name: str
-    module: str
-    make: Callable[[Setup], Drafter]
-    note: str = ""
-
-
-def tiny_recipes() -> list[Recipe]:
-    """Every method of the family on the tiny target; the untrained ones first."""
-    return [
-        Recipe("draft-model-4", "draft_model", lambda _: draft_model.Drafter(draft())),
-        Recipe("token-tree", "token_tree", lambda _: token_tree.Drafter(draft(), token_tree.fixed_shape((3, 2, 1, 1)))),
-        Recipe("llmcad", "llmcad", lambda _: llmcad.Drafter(draft()), "made for targets that do not fit in memory"),
-        *_untrained(),
-        Recipe("early-exit-4-of-6", "self_speculative", lambda setup: _exit(setup, 4), "not trained to leave early"),
-        Recipe("medusa", "medusa", lambda setup: trained.medusa_drafter(target(setup.model))),
-        Recipe("eagle-chain", "eagle", lambda setup: trained.eagle_drafter(target(setup.model))),
-        Recipe(
-            "eagle-tree",
-            "eagle",
-            lambda setup: trained.eagle_drafter(target(setup.model), eagle.tree((3, 2, 1, 1))),
-        ),
-    ]
-
-
-def smollm2_recipes() -> list[Recipe]:
-    """What needs no second model of the same vocabulary; the trained ones where they were trained."""
-    return [
-        *_untrained(),
-        Recipe("early-exit-24-of-30", "self_speculative", lambda setup: _exit(setup, 24)),
-        Recipe("medusa", "medusa", lambda one: trained.medusa_drafter(target(one.model), folder=smollm2_drafters())),
-        Recipe("eagle-chain", "eagle", lambda one: trained.eagle_drafter(target(one.model), folder=smollm2_drafters())),
-    ]
-
-
-def smollm2_drafters() -> Path:
-    """The folder that $SMOLLM2_DRAFTERS names. Raises NotInstalledError where there is none."""
-    folder = os.environ.get("SMOLLM2_DRAFTERS")
-    if not folder:
-        raise NotInstalledError("heads for SmolLM2; see scripts/train_drafters.py, then set $SMOLLM2_DRAFTERS")
-    return Path(folder)
-
-
-def _untrained() -> list[Recipe]:
-    return [
-        Recipe("prompt-lookup", "prompt_lookup", lambda _: prompt_lookup.Drafter()),
-        Recipe("retrieval", "retrieval", lambda setup: _retrieval(setup.model)),
-        Recipe("lookahead", "lookahead", _lookahead),
-    ]
-
-
-def _lookahead(setup: Setup) -> Drafter:
-    return lookahead.Drafter(lookahead.Config(vocab=target(setup.model).config.vocab))
-
-
-@cache
-def _retrieval(model: str) -> Drafter:
-    """Sorted once: it is its own session and remembers nothing."""
-    return retrieval.Drafter(store(model))
-
-
-def _exit(setup: Setup, layers: int) -> Drafter:
-    return self_speculative.Drafter(target(setup.model), self_speculative.exit_at(layers))
 
 
 @cache

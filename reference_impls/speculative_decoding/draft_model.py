@@ -10,15 +10,19 @@ Cost: gamma * c + 1 target passes for (1 - alpha ** (gamma + 1)) / (1 - alpha) t
 Checked against: plain decoding of the target; direct sampling.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from reference_impls.models.decoder import Decoder
 from reference_impls.models.generate import next_token_probs
 from reference_impls.speculative_decoding import Context
 from reference_impls.speculative_decoding.follower import Follower
 from reference_impls.speculative_decoding.tree import Tree, chain
+
+Score = Callable[[Sequence[int]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,18 @@ class Session:
 
     def propose(self, context: Context) -> Tree:
         """A chain, drawn as the target's tokens are, or of the most likely tokens."""
-        tokens = context.tokens.tolist()
-        root = len(tokens) - 1
-        drawn_from = []
-        for _ in range(min(self.config.length, context.max_depth)):
-            probs = next_token_probs(self.follower.advance(tokens), context.sampling)
-            drawn_from.append(probs)
-            tokens.append(int(torch.multinomial(probs, 1, generator=context.generator)))
-        if context.sampling.temperature == 0:
-            return chain(tokens[root:])
-        return chain(tokens[root:], torch.stack([*drawn_from, torch.zeros_like(drawn_from[0])]))
+        return draw_chain(self.follower.advance, context, self.config.length)
+
+
+def draw_chain(score: Score, context: Context, length: int) -> Tree:
+    """At most `length` guesses, one after the other. score: tokens so far -> (vocab,), the scores of the next one"""
+    tokens = context.tokens.tolist()
+    root = len(tokens) - 1
+    drawn_from = []
+    for _ in range(min(length, context.max_depth)):
+        probs = next_token_probs(score(tokens), context.sampling)
+        drawn_from.append(probs)
+        tokens.append(int(torch.multinomial(probs, 1, generator=context.generator)))
+    if context.sampling.temperature == 0:
+        return chain(tokens[root:])
+    return chain(tokens[root:], torch.stack([*drawn_from, torch.zeros_like(drawn_from[0])]))

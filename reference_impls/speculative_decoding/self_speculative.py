@@ -18,9 +18,9 @@ from torch import Tensor
 
 from reference_impls.models.cache import Cache
 from reference_impls.models.decoder import Decoder, rotation
-from reference_impls.models.generate import next_token_probs
 from reference_impls.speculative_decoding import Context
-from reference_impls.speculative_decoding.tree import Tree, chain
+from reference_impls.speculative_decoding.draft_model import draw_chain
+from reference_impls.speculative_decoding.tree import Tree
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,14 @@ class Drafter:
     def propose(self, context: Context) -> Tree:
         """A chain; the cache is left as it was."""
         assert context.cache is not None
-        length = context.cache.length
-        tokens, drawn_from = [int(context.tokens[-1])], []
-        for step in range(min(self.config.length, context.max_depth)):
-            logits = partial_pass(self.target, self.config.layers, tokens[-1], length + step, context.cache)
-            probs = next_token_probs(logits, context.sampling)
-            drawn_from.append(probs)
-            tokens.append(int(torch.multinomial(probs, 1, generator=context.generator)))
-        context.cache.crop(length)
-        if context.sampling.temperature == 0:
-            return chain(tokens)
-        return chain(tokens, torch.stack([*drawn_from, torch.zeros_like(drawn_from[0])]))
+        cache, length = context.cache, context.cache.length
+
+        def score(tokens: Sequence[int]) -> Tensor:
+            return partial_pass(self.target, self.config.layers, tokens[-1], len(tokens) - 1, cache)
+
+        tree = draw_chain(score, context, self.config.length)
+        cache.crop(length)
+        return tree
 
 
 def partial_pass(model: Decoder, layers: Sequence[int], token: int, position: int, cache: Cache) -> Tensor:

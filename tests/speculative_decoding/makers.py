@@ -10,6 +10,7 @@ import torch
 import reference_impls.speculative_decoding as family
 from reference_impls.models import generate as plain
 from reference_impls.models.decoder import Decoder
+from reference_impls.quantization.apply import quantize_model
 from reference_impls.speculative_decoding import (
     Drafter,
     bild,
@@ -20,6 +21,7 @@ from reference_impls.speculative_decoding import (
     medusa,
     oracle,
     prompt_lookup,
+    quantized_draft,
     retrieval,
     self_speculative,
     token_tree,
@@ -35,6 +37,7 @@ MAKERS: dict[str, Callable[[Decoder, torch.Tensor], Drafter]] = {
     "medusa": lambda target, prompt: medusa.Drafter(target, heads(target), medusa.best_shape([[0.5, 0.2]] * 3, 9)),
     "oracle": lambda target, prompt: oracle.Drafter(known(target, prompt), oracle.Config(0.7, vocab=32)),
     "prompt_lookup": lambda target, prompt: prompt_lookup.Drafter(),
+    "quantized_draft": lambda target, prompt: quantized_draft.Drafter(rounded(target)),
     "retrieval": lambda target, prompt: retrieval.Drafter(
         some_tokens(2000, vocab=32).tolist(), retrieval.Config(min_ngram=1)
     ),
@@ -45,6 +48,12 @@ MAKERS: dict[str, Callable[[Decoder, torch.Tensor], Drafter]] = {
 
 def known(target: Decoder, prompt: torch.Tensor) -> list[int]:
     return [*prompt.tolist(), *plain.generate(target, prompt[None], 60)[0].tolist()]
+
+
+def rounded(target: Decoder) -> Decoder:
+    """So roughly that guesses are wrong at times."""
+    copy: Any = quantize_model(target, "rtn", {"bits": 4, "group_size": None}, skip=())
+    return copy
 
 
 def heads(target: Decoder) -> medusa.Heads:

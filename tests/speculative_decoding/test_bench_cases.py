@@ -8,7 +8,14 @@ pytest.importorskip("tokenizers")
 from reference_impls.measurement.case import Ceilings
 from reference_impls.models import generate as plain
 from reference_impls.models import tiny
-from reference_impls.speculative_decoding import bench, bench_contenders, bench_formula, bench_setups, draft_model
+from reference_impls.speculative_decoding import (
+    bench,
+    bench_contenders,
+    bench_formula,
+    bench_recipes,
+    bench_setups,
+    draft_model,
+)
 from reference_impls.speculative_decoding.bench_setups import Setup, prompts, run, target
 from reference_impls.speculative_decoding.generate import Result, Round
 from scripts.bench.runner import Budget, run_case
@@ -42,7 +49,7 @@ def test_every_speed_has_the_tokens_of_the_plain_arm():
     for case in (CASES["speculative_decoding/tiny-target/free/decode_throughput"],):
         setup = bench.TINY
         assert case.amount == setup.tokens * setup.count
-        for recipe in bench_setups.tiny_recipes():
+        for recipe in bench_recipes.tiny_recipes():
             made = [one.tokens[0] for one in run(target(setup.model), recipe.make(SMALL), SMALL)]
             expected = [plain.generate(target(setup.model), p[None], 6)[0].tolist() for p in prompts(SMALL)]
             assert made == expected, recipe.name
@@ -79,7 +86,7 @@ def test_a_case_of_values_runs():
 
 
 def test_sampled_trials_have_seeds_of_their_own():
-    recipe = bench_setups.Recipe("d", "draft_model", lambda _: draft_model.Drafter(bench_setups.draft()))
+    recipe = bench_recipes.Recipe("d", "draft_model", lambda _: draft_model.Drafter(bench_setups.draft()))
     step = bench._values(SMALL, recipe, bench_setups.acceptance, 1.0, {}, "cpu", fresh=False)
     again = bench._values(SMALL, recipe, bench_setups.acceptance, 1.0, {}, "cpu", fresh=False)
     first = [step() for _ in range(4)]

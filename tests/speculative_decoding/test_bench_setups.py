@@ -10,7 +10,7 @@ pytest.importorskip("tokenizers")
 from reference_impls.measurement.case import Ceilings, NotInstalledError
 from reference_impls.models import generate as plain
 from reference_impls.models import smollm2, tiny
-from reference_impls.speculative_decoding import bench, bench_formula, bench_setups
+from reference_impls.speculative_decoding import bench, bench_formula, bench_recipes, bench_setups
 from reference_impls.speculative_decoding.bench_setups import Setup, prompts, ready, run, speculative_step, target
 from scripts.bench.runner import Budget, run_case
 
@@ -20,8 +20,8 @@ if not (tiny.FOLDER / "target.safetensors").exists():
 SMALL = Setup("tiny-target", "free", tokens=5, count=3)
 
 
-def recipes() -> dict[str, bench_setups.Recipe]:
-    return {one.name: one for one in bench_setups.tiny_recipes()}
+def recipes() -> dict[str, bench_recipes.Recipe]:
+    return {one.name: one for one in bench_recipes.tiny_recipes()}
 
 
 @pytest.fixture

@@ -70,9 +70,12 @@ def test_any_pattern_of_acceptance_gives_the_targets_text(pattern, seed):
         made += one.accepted + 1
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(MAKERS) if name not in ("oracle", "self_speculative")])
+ALONE = ("oracle", "self_speculative", "quantized_draft")
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(MAKERS) if name not in ALONE])
 def test_rows_of_a_batch_are_what_they_are_alone(name):
-    """Rows of other lengths that accept other numbers of guesses. The oracle knows one text, early exit one cache."""
+    """Rows of other lengths that accept other numbers of guesses. The oracle knows one text, the others one cache."""
     model, many = target(), prompts(4)
     together = generate(model, MAKERS[name](model, many[0]), many, 12)
     for row, prompt in enumerate(many):
@@ -98,7 +101,8 @@ def test_a_real_model_differs_only_where_two_tokens_are_as_good_as_equal(record_
     pytest.importorskip("tokenizers")
     if smollm2.smollm2_path() is None:
         pytest.skip(smollm2.HOW_TO_GET_IT)
-    from reference_impls.speculative_decoding.bench_setups import Setup, run, smollm2_recipes
+    from reference_impls.speculative_decoding.bench_recipes import smollm2_recipes
+    from reference_impls.speculative_decoding.bench_setups import Setup, run
     from reference_impls.speculative_decoding.bench_setups import prompts as chats
     from reference_impls.speculative_decoding.bench_setups import target as load
 

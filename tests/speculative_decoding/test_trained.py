@@ -122,10 +122,10 @@ def test_drafters_of_another_target_never_replace_those_that_ship():
 
 def test_smollm2_drafters_are_found_by_the_environment(monkeypatch, tmp_path):
     from reference_impls.measurement.case import NotInstalledError
-    from reference_impls.speculative_decoding import bench_setups
+    from reference_impls.speculative_decoding import bench_recipes
 
     monkeypatch.delenv("SMOLLM2_DRAFTERS", raising=False)
     with pytest.raises(NotInstalledError, match="train_drafters"):
-        bench_setups.smollm2_drafters()
+        bench_recipes.smollm2_drafters()
     monkeypatch.setenv("SMOLLM2_DRAFTERS", str(tmp_path))
-    assert bench_setups.smollm2_drafters() == tmp_path
+    assert bench_recipes.smollm2_drafters() == tmp_path
