@@ -24,6 +24,10 @@ from reference_impls.speculative_decoding.tree import Tree, prune
 from reference_impls.speculative_decoding.verify import Rule, Verdict, verify, verify_greedy
 
 
+GRAIN = 64
+"""Caches hold a multiple of so many tokens, so that steps compiled for a cache's shape serve many prompts."""
+
+
 class Movable(Cache, Protocol):
     """A cache whose positions can be put in another place, as accepted branches of a tree must be."""
 
@@ -184,7 +188,8 @@ def prefill(target: Target, prompts: Sequence[Tensor], room: int) -> Prefilled:
     prompts: (seq,) each; room: for tokens behind the longest
     """
     lengths = [len(prompt) - 1 for prompt in prompts]
-    cache = target.new_cache(len(prompts), max(lengths) + 1 + room)
+    needed = max(lengths) + 1 + room
+    cache = target.new_cache(len(prompts), -(-needed // GRAIN) * GRAIN)
     tokens = torch.zeros(len(prompts), max(lengths), dtype=torch.long, device=prompts[0].device)
     for at, prompt in enumerate(prompts):
         tokens[at, : lengths[at]] = prompt[:-1]
