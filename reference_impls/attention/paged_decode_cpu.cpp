@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr int64_t kTile = 64;  // tokens whose scores are held at a time
+constexpr int64_t kTile = 32;  // tokens whose scores are held at a time
 constexpr int64_t kLanes = 8;
 constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
@@ -59,38 +59,69 @@ inline Lanes exp_of(Lanes x) {
   return x < -87.0f ? Lanes{} : p * scale;
 }
 
-// scores[t] = query . keys[t], of `kCount` tokens at once: several sums grow side by side.
-template <int kCount, typename Number>
+// Sums of neighbours, of the first vector beside those of the second, four lanes by four lanes.
+inline Lanes neighbours(const Lanes& a, const Lanes& b) {
+  return __builtin_shufflevector(a, b, 0, 2, 8, 10, 4, 6, 12, 14) +
+         __builtin_shufflevector(a, b, 1, 3, 9, 11, 5, 7, 13, 15);
+}
+
+// The sums of eight vectors side by side: as many additions as three of them would need one by one.
+inline Lanes sums_of(const Lanes* s) {
+  const Lanes a = neighbours(neighbours(s[0], s[1]), neighbours(s[2], s[3]));
+  const Lanes b = neighbours(neighbours(s[4], s[5]), neighbours(s[6], s[7]));
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11) +
+         __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
+}
+
+template <typename Number>
+inline float dot_rest(const float* query, const Number* key, int64_t first, int64_t dim) {
+  float sum = 0;
+  for (int64_t d = first; d < dim; ++d) sum += query[d] * one(key + d);
+  return sum;
+}
+
+// scores[t] = query . keys[t], of eight tokens at once: several sums grow side by side.
+template <typename Number>
 inline void dots(const float* query, const Number* keys, int64_t stride, int64_t dim, float* scores) {
-  Lanes sums[kCount] = {};
-  int64_t d = 0;
-  for (; d + kLanes <= dim; d += kLanes) {
+  Lanes sums[kLanes] = {};
+  const int64_t whole = dim / kLanes * kLanes;
+  for (int64_t d = 0; d < whole; d += kLanes) {
     const Lanes part = load(query + d);
 #pragma GCC unroll 8
-    for (int t = 0; t < kCount; ++t) sums[t] += part * load(keys + t * stride + d);
+    for (int t = 0; t < kLanes; ++t) sums[t] += part * load(keys + t * stride + d);
   }
-#pragma GCC unroll 8
-  for (int t = 0; t < kCount; ++t) {
-    scores[t] = sum_of(sums[t]);
-    for (int64_t rest = d; rest < dim; ++rest) scores[t] += query[rest] * one(keys + t * stride + rest);
-  }
+  const Lanes all = sums_of(sums);
+  std::memcpy(scores, &all, sizeof all);
+  if (whole < dim)
+    for (int t = 0; t < kLanes; ++t) scores[t] += dot_rest(query, keys + t * stride, whole, dim);
+}
+
+template <typename Number>
+inline float dot(const float* query, const Number* key, int64_t dim) {
+  Lanes sums = {};
+  int64_t d = 0;
+  for (; d + kLanes <= dim; d += kLanes) sums += load(query + d) * load(key + d);
+  return sum_of(sums) + dot_rest(query, key, d, dim);
 }
 
 // mix += sum of shares[t] * values[t], for `kCount` vectors of dimensions, which stay in registers meanwhile.
 template <int kCount, typename Number>
 inline void add_lanes(const float* shares, const Number* values, int64_t stride, int64_t tokens, float* mix) {
   Lanes sums[kCount];
+#pragma GCC unroll 8
   for (int i = 0; i < kCount; ++i) sums[i] = load(mix + i * kLanes);
   for (int64_t t = 0; t < tokens; ++t)
 #pragma GCC unroll 8
     for (int i = 0; i < kCount; ++i) sums[i] += shares[t] * load(values + t * stride + i * kLanes);
-  std::memcpy(mix, sums, sizeof sums);
+#pragma GCC unroll 8
+  for (int i = 0; i < kCount; ++i) std::memcpy(mix + i * kLanes, &sums[i], sizeof sums[i]);  // one by one: no array
 }
 
 template <typename Number>
 inline void add(const float* shares, const Number* values, int64_t stride, int64_t tokens, int64_t dim, float* mix) {
   int64_t d = 0;
   for (; d + 8 * kLanes <= dim; d += 8 * kLanes) add_lanes<8>(shares, values + d, stride, tokens, mix + d);
+  for (; d + 4 * kLanes <= dim; d += 4 * kLanes) add_lanes<4>(shares, values + d, stride, tokens, mix + d);
   for (; d + kLanes <= dim; d += kLanes) add_lanes<1>(shares, values + d, stride, tokens, mix + d);
   for (; d < dim; ++d)
     for (int64_t t = 0; t < tokens; ++t) mix[d] += shares[t] * one(values + t * stride + d);
@@ -126,8 +157,8 @@ void score_tile(const float* queries, const Number* keys, int64_t first, int64_t
       const float* query = queries + g * s.dim;
       const Number* key = keys + place;
       int64_t t = 0;
-      for (; t + 4 <= run; t += 4) dots<4>(query, key + t * s.of_token, s.of_token, s.dim, row + t);
-      for (; t < run; ++t) dots<1>(query, key + t * s.of_token, s.of_token, s.dim, row + t);
+      for (; t + kLanes <= run; t += kLanes) dots(query, key + t * s.of_token, s.of_token, s.dim, row + t);
+      for (; t < run; ++t) row[t] = dot(query, key + t * s.of_token, s.dim);
     }
   });
 }
