@@ -25,10 +25,10 @@ def compiler() -> str | None:
 
 def obstacle(source: Path | None = None) -> str | None:
     """Why nothing can be compiled here, or not this file, which is tried; None: it can."""
-    if compiler() is None:
-        return "needs a C++ compiler on the path, or in CXX"
     found = _compiled(source) if source else None
-    return found if isinstance(found, str) else None
+    if isinstance(found, ctypes.CDLL):
+        return None
+    return found if compiler() else "needs a C++ compiler on the path, or in CXX"
 
 
 def library(source: Path) -> ctypes.CDLL:

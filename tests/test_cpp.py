@@ -14,7 +14,7 @@ def test_a_function_is_compiled_once_and_called(tmp_path):
     library = cpp.library(source)
     assert library.twice(21) == 42
     assert cpp.library(source) is library
-    assert cpp.obstacle() is None
+    assert cpp.obstacle() is cpp.obstacle(source) is None
 
 
 @needs_compiler

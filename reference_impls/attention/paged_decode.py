@@ -117,9 +117,9 @@ def decode_part(queries: Tensor, blocks: Blocks | CodeBlocks, rows: Rows, path: 
 
     queries: (batch, heads, 1, head_dim). Raises ValueError where the path asked for cannot serve.
     """
-    path = path or choose_path(blocks)
-    reason = obstacle(blocks, path)
-    if reason is not None:
+    if path is None:
+        path = choose_path(blocks)
+    elif (reason := obstacle(blocks, path)) is not None:
         raise ValueError(f"path {path} {reason}")
     if path == "gather":
         return reference(queries, blocks, rows)

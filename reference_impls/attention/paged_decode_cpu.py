@@ -51,10 +51,10 @@ def decode(queries: Tensor, blocks: Blocks, rows: Rows) -> Part:
     queries: (batch, heads, 1, head_dim) -> mixed, log_total in float32
     """
     batch, heads, _, dim = queries.shape
-    wide = queries.float().contiguous()
+    held, wide = blocks.keys, queries.float().contiguous()
     table, lengths = rows.table.long().contiguous(), rows.lengths.long().contiguous()
     mixed, log_total = torch.empty_like(wide), wide.new_empty(batch, heads, 1, 1)
-    at = (tensor.data_ptr() for tensor in (wide, blocks.keys, blocks.values, table, lengths, mixed, log_total))
-    sizes = batch, heads, blocks.keys.shape[2], dim, table.shape[1], blocks.tokens_per_block, *blocks.keys.stride()[:3]
-    _function()(*at, *sizes, blocks.keys.dtype == torch.bfloat16, dim**-0.5, torch.get_num_threads())
+    at = [tensor.data_ptr() for tensor in (wide, held, blocks.values, table, lengths, mixed, log_total)]
+    sizes = batch, heads, held.shape[2], dim, table.shape[1], held.shape[1], *held.stride()[:3]
+    _function()(*at, *sizes, held.dtype == torch.bfloat16, dim**-0.5, torch.get_num_threads())
     return Part(mixed, log_total)

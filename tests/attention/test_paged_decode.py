@@ -159,7 +159,9 @@ def test_blocks_a_path_cannot_serve_are_refused_with_the_reason(monkeypatch):
 @pytest.mark.skipif(DEVICE == "cuda", reason="loops for CPUs")
 @pytest.mark.parametrize("tokens_per_block", [1, 7, 16, 100])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("heads, kv_heads, head_dim", [(6, 2, 16), (9, 3, 64), (4, 4, 20), (8, 1, 130), (2, 1, 3)])
+@pytest.mark.parametrize(
+    "heads, kv_heads, head_dim", [(6, 2, 16), (9, 3, 64), (4, 4, 20), (8, 1, 130), (2, 1, 3), (4, 2, 108)]
+)
 def test_the_loops_in_cpp_equal_the_oracle(heads, kv_heads, head_dim, dtype, tokens_per_block):
     blocks, rows, _ = scattered([70, 1, 129, 64], tokens_per_block, kv_heads, head_dim, dtype)
     queries = queries_of(4, heads, head_dim, dtype)
@@ -169,6 +171,15 @@ def test_the_loops_in_cpp_equal_the_oracle(heads, kv_heads, head_dim, dtype, tok
     assert relative(got.mixed, expected.mixed) < 2e-7  # bfloat16 is widened exactly, sums are in float32
     assert torch.allclose(got.log_total.double(), expected.log_total, atol=2e-6)
     assert decode(queries, blocks, rows).dtype == dtype
+
+
+@pytest.mark.parametrize("path", [None, "gather"])
+def test_a_path_is_asked_once_whether_it_can_serve(monkeypatch, path):
+    blocks, rows, _ = scattered(LENGTHS, 16, dtype=torch.float64)
+    asked, answer = [], paged_decode.obstacle
+    monkeypatch.setattr(paged_decode, "obstacle", lambda held, one: asked.append(one) or answer(held, one))
+    decode_part(queries_of(3, dtype=torch.float64), blocks, rows, path)
+    assert asked.count("gather") == 1
 
 
 @needs_compiler
