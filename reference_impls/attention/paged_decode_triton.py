@@ -29,6 +29,25 @@ if _HAS_TRITON:
     import triton.language as tl  # type: ignore[import-not-found]
 
     @triton.jit
+    def _softer(m, score):
+        """The online softmax, first half. -> new maximum, shares of the new scores, what earlier ones shrink by"""
+        new_m = tl.maximum(m, tl.max(score, 1))
+        return new_m, tl.exp(score - new_m[:, None]), tl.exp(m - new_m)
+
+    @triton.jit
+    def _mixed_in(total, o, share, shrink, v):
+        """Its second half: total and mix with the new values."""
+        mix = tl.dot(share.to(v.dtype), v, input_precision="ieee")
+        return total * shrink + tl.sum(share, 1), o * shrink[:, None] + mix
+
+    @triton.jit
+    def _store(mixed, log_total, row, inside, m, total, o, head, d, GROUP: tl.constexpr, DIM: tl.constexpr):
+        """Parts of the heads of a group, in their rows."""
+        whole = tl.where(total > 0, total, 1.0)
+        tl.store(mixed + row[:, None] * DIM + d[None, :], o / whole[:, None], mask=inside)
+        tl.store(log_total + row, tl.where(total > 0, m + tl.log(whole), float("-inf")), mask=head < GROUP)
+
+    @triton.jit
     def _over_numbers(
         queries, keys, values, table, lengths, mixed, log_total,  # shapes: see `decode`
         row_blocks, block_stride, token_stride, head_stride, scale, split_tokens,
@@ -55,16 +74,11 @@ if _HAS_TRITON:
             k = tl.load(keys + where[:, None] + d[None, :], mask=seen, other=0)  # (TILE, WIDE)
             score = tl.dot(q, tl.trans(k), input_precision="ieee") * scale
             score = tl.where(ok[None, :], score, float("-inf"))
-            new_m = tl.maximum(m, tl.max(score, 1))
-            share, shrink = tl.exp(score - new_m[:, None]), tl.exp(m - new_m)
+            m, share, shrink = _softer(m, score)
             v = tl.load(values + where[:, None] + d[None, :], mask=seen, other=0)
-            l = l * shrink + tl.sum(share, 1)  # noqa: E741
-            o = o * shrink[:, None] + tl.dot(share.to(v.dtype), v, input_precision="ieee")
-            m = new_m
-        whole = tl.where(l > 0, l, 1.0)
+            l, o = _mixed_in(l, o, share, shrink, v)  # noqa: E741
         row = split * tl.num_programs(0) * tl.num_programs(1) * GROUP + first + head
-        tl.store(mixed + row[:, None] * DIM + d[None, :], o / whole[:, None], mask=inside)
-        tl.store(log_total + row, tl.where(l > 0, m + tl.log(whole), float("-inf")), mask=head < GROUP)
+        _store(mixed, log_total, row, inside, m, l, o, head, d, GROUP, DIM)
 
     @triton.jit
     def _over_codes(
@@ -102,8 +116,7 @@ if _HAS_TRITON:
             score = tl.dot(stepped, k.to(q.dtype), input_precision="ieee")
             score = (score + tl.sum(q.to(tl.float32) * k_zero[None, :], 1)[:, None]) * scale
             score = tl.where(ok[None, :], score, float("-inf"))
-            new_m = tl.maximum(m, tl.max(score, 1))
-            share, shrink = tl.exp(score - new_m[:, None]), tl.exp(m - new_m)
+            m, share, shrink = _softer(m, score)
             row = place * TILE + t
             group = row[:, None] * GROUPS + d[None, :] // VALUE_GROUP
             fits = (t[:, None] < TILE) & (d[None, :] < DIM)
@@ -114,13 +127,9 @@ if _HAS_TRITON:
             )
             v_code = (v_bytes >> ((d[None, :] % PER_BYTE) * BITS).to(tl.uint8)) & ((1 << BITS) - 1)
             v = (v_code.to(tl.float32) * v_step + v_zero).to(q.dtype)
-            l = l * shrink + tl.sum(share, 1)  # noqa: E741
-            o = o * shrink[:, None] + tl.dot(share.to(q.dtype), v, input_precision="ieee")
-            m = new_m
-        whole = tl.where(l > 0, l, 1.0)
+            l, o = _mixed_in(l, o, share, shrink, v)  # noqa: E741
         target = split * tl.num_programs(0) * tl.num_programs(1) * GROUP + first + head
-        tl.store(mixed + target[:, None] * DIM + d[None, :], o / whole[:, None], mask=inside)
-        tl.store(log_total + target, tl.where(l > 0, m + tl.log(whole), float("-inf")), mask=head < GROUP)
+        _store(mixed, log_total, target, inside, m, l, o, head, d, GROUP, DIM)
 
 
 def obstacle(blocks: Blocks | CodeBlocks) -> str | None:
