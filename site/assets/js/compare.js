@@ -100,22 +100,24 @@ function showFigures() {
     for (const row of rows) row.hidden = !isShown(row.dataset.name);
     for (const key of block.querySelectorAll(".legend [data-name]")) key.hidden = !isShown(key.dataset.name);
     delete block.dataset.drawn;
-    near.unobserve(block);
-    near.observe(block); // reports at once whether it is in view
+    near.unobserve(areaOf(block));
+    near.observe(areaOf(block)); // reports at once whether it is in view
   }
 }
 
-// Drawing.
+// Drawing: when the place of the drawing itself is near. A phone's first screen ends with the words and the legend
+// above it, and neither plotly.js nor the evidence is fetched for those.
 
+const areaOf = (block) => block.querySelector(".plot__area");
 const near = new IntersectionObserver(
-  (entries) => entries.filter(({ isIntersecting }) => isIntersecting).forEach(({ target }) => draw(target)),
+  (entries) => entries.filter(({ isIntersecting }) => isIntersecting).forEach(({ target }) => draw(target.closest("[data-block]"))),
   { rootMargin: "200px" },
 );
 
 async function draw(block) {
   if ("drawn" in block.dataset || block.hidden) return;
   block.dataset.drawn = "";
-  const area = block.querySelector(".plot__area");
+  const area = areaOf(block);
   try {
     const all = await points();
     const made = figureOf(describe(block, all));
@@ -124,7 +126,7 @@ async function draw(block) {
     if (!canvas.hidden) await render(canvas, { ...made, layout: { ...made.layout, showlegend: false } }, root);
   } catch (error) {
     console.warn(error);
-    near.unobserve(block);
+    near.unobserve(area);
     if (!block.classList.contains("plot--failed")) fail(block);
   }
 }
