@@ -10,6 +10,9 @@ _MARKS = string.punctuation
 _ESCAPED = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
 _NAMED = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _CODES = str.maketrans(_ESCAPED | _NAMED)
+_SPECIAL = re.compile(r"[\\~^&%$#_{}`]|--|''")
+_JOINING = re.compile(r"([-'`])(?=\1)|[?!](?=`)")
+_INNER_CAPITAL = re.compile(r".[A-Z]")
 
 
 def to_text(latex: str) -> str:
@@ -28,8 +31,10 @@ def to_text(latex: str) -> str:
 
 def from_text(text: str) -> str:
     """Escape what LaTeX would take for a command; other characters stay Unicode."""
+    if not _SPECIAL.search(text):  # nearly always
+        return text
     # Two hyphens, quotes or a mark before a grave would join into one sign.
-    return re.sub(r"([-'`])(?=\1)|[?!](?=`)", r"\g<0>{}", text.translate(_CODES))
+    return _JOINING.sub(r"\g<0>{}", text.translate(_CODES))
 
 
 def protect(title: str) -> str:
@@ -39,7 +44,9 @@ def protect(title: str) -> str:
 
 def _protected(word: str) -> str:
     """A word in braces, without the punctuation at its ends, where a letter after its first is a capital."""
+    if word.isalnum():
+        return f"{{{word}}}" if _INNER_CAPITAL.search(word) else word
     core = word.strip(_MARKS)
     start, _, end = word.partition(core) if core else (word, "", "")
-    braced = f"{{{from_text(core)}}}" if re.search(r".[A-Z]", core) else from_text(core)
+    braced = f"{{{from_text(core)}}}" if _INNER_CAPITAL.search(core) else from_text(core)
     return from_text(start) + braced + from_text(end)

@@ -6,6 +6,7 @@ scalars only null, true/false, integers, floats and ISO dates have a type: `no` 
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -23,7 +24,9 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
+_SCALAR = yaml.ScalarEvent
 _NODES = (yaml.ScalarEvent, yaml.MappingStartEvent, yaml.SequenceStartEvent, yaml.AliasEvent)
+_ENDS = {yaml.MappingEndEvent, yaml.SequenceEndEvent}
 
 Path = tuple[str | int, ...]
 
@@ -102,16 +105,15 @@ def _build(text: str, with_spots: bool) -> Document:
     stack: list[tuple[Any, Path, list[str]]] = []
     nodes = documents = 0
     event: Any
-    for event in yaml.parse(text, Loader=LOADER):
+    for event in _events(text):
         kind = type(event)
-        if kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-            stack.pop()
-            continue
-        if kind is yaml.DocumentStartEvent:
-            documents += 1
-            if documents > 1:
-                raise _refused(event, "holds a second document", "delete the line `---` and what follows")
         if kind not in _NODES:
+            if kind in _ENDS:
+                stack.pop()
+            elif kind is yaml.DocumentStartEvent:
+                documents += 1
+                if documents > 1:
+                    raise _refused(event, "holds a second document", "delete the line `---` and what follows")
             continue
         nodes += 1
         if event.anchor is not None:
@@ -124,12 +126,12 @@ def _build(text: str, with_spots: bool) -> Document:
             raise _refused(event, f"holds more than {MAX_NODES:,} values", "no entry needs that")
         value: Any
         raw = None
-        if kind is yaml.ScalarEvent:
+        if kind is _SCALAR:
             raw = event.value
             value = _scalar(raw) if event.implicit[0] else raw
         else:
             value = {} if kind is yaml.MappingStartEvent else []
-        path = _place(stack, document, event, value)
+        path = _place(stack, document, event, value, with_spots)
         if path is None:  # it was a key
             continue
         if with_spots:
@@ -139,17 +141,29 @@ def _build(text: str, with_spots: bool) -> Document:
     return document
 
 
-def _place(stack: list[tuple[Any, Path, list[str]]], document: Document, event: Any, value: Any) -> Path | None:
-    """Put a value where it belongs; -> its path, or None for a mapping's key."""
+def _events(text: str) -> Iterator[Any]:
+    """As `yaml.parse`, which asks twice for each event."""
+    loader = LOADER(text)
+    try:
+        while (event := loader.get_event()) is not None:
+            yield event
+    finally:
+        loader.dispose()
+
+
+def _place(
+    stack: list[tuple[Any, Path, list[str]]], document: Document, event: Any, value: Any, with_path: bool
+) -> Path | None:
+    """Put a value where it belongs; -> its path, an empty one if nobody wants it, or None for a mapping's key."""
     if not stack:
         document.data = value
         return ()
     container, path, pending = stack[-1]
     if isinstance(container, list):
         container.append(value)
-        return (*path, len(container) - 1)
+        return (*path, len(container) - 1) if with_path else ()
     if not pending:
-        if type(event) is not yaml.ScalarEvent:
+        if type(event) is not _SCALAR:
             raise _refused(event, "uses a collection as a key", "write a plain word before the colon")
         key = event.value
         if key in container:
@@ -158,7 +172,7 @@ def _place(stack: list[tuple[Any, Path, list[str]]], document: Document, event: 
         return None
     key = pending.pop()
     container[key] = value
-    return (*path, key)
+    return (*path, key) if with_path else ()
 
 
 def _refused(event: Any, message: str, hint: str) -> YamlError:

@@ -34,7 +34,7 @@ from scripts.website.settings import read_settings
 from scripts.website.social import SOCIAL_HREF, social_image
 from scripts.website.sources import LIBRARY_SHELL, SHELL, write_sources
 from scripts.website.staleness import forget
-from scripts.website.stamp import Shell, fill_page
+from scripts.website.stamp import Shell, fill_page, tight
 from scripts.website.views import Views
 
 NEWEST = 8
@@ -86,13 +86,13 @@ def _build(root: Path, search: bool, say: Callable[[str], None]) -> Report:
     output = Output(root / "build" / "public")
     with step("stamp the papers"):
         # Pages of years, venues and runs are as deep as those of papers, but elsewhere: "../" is not always papers/.
-        html = (rendered / SHELL_FILE).read_text("utf-8").replace('href="../"', f'href="{ROOT}papers/"')
+        html = tight((rendered / SHELL_FILE).read_text("utf-8")).replace('href="../"', f'href="{ROOT}papers/"')
         shell = Shell.cut(html, SHELL_MARKS, SHELL_FILE)
         elsewhere = Shell.cut(html.replace(' aria-current="true"', ""), SHELL_MARKS, SHELL_FILE)  # no paper's page
         report.pages["from records"] = _write_pages(output, pages.papers(shell))
     with step("stamp lists and techniques"):
         report.pages["from records"] += _write_pages(output, pages.lists(shell))
-        library = Shell.cut((rendered / LIBRARY_FILE).read_text("utf-8"), SHELL_MARKS, LIBRARY_FILE)
+        library = Shell.cut(tight((rendered / LIBRARY_FILE).read_text("utf-8")), SHELL_MARKS, LIBRARY_FILE)
         report.pages["from records"] += _write_pages(output, pages.references(library))
         report.pages["from records"] += _write_pages(output, pages.records(elsewhere))
         report.pages["from records"] += _write_pages(output, pages.numbers(elsewhere))

@@ -62,7 +62,7 @@ class Output:
             for above in [path[:at] for at, letter in enumerate(path) if letter == "/" and path[:at] in self._old]:
                 (self.folder / above).unlink()
                 self._old.discard(above)
-            (self.folder / parent).mkdir(parents=True, exist_ok=True)
+            os.makedirs(self._base + parent, exist_ok=True)  # noqa: PTH103
             self._folders.add(parent)
         if self._old and (self.folder / path).is_dir():
             shutil.rmtree(self.folder / path)

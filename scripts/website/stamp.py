@@ -36,6 +36,11 @@ class Shell:
         return "".join(filled)
 
 
+def tight(html: str) -> str:
+    """A shell without blank lines and indentation, which every page stamped from it would repeat; it has no <pre>."""
+    return re.sub(r"\s*\n\s*", "\n", html)
+
+
 def fill_page(html: str, values: Mapping[str, str], where: str) -> str:
     """Fill the marks of a page that is used once."""
     return Shell.cut(html, frozenset(values), where).fill(values)

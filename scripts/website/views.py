@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_plus
 
 from scripts.bibliography import export
 from scripts.bibliography.names import printed, short
@@ -16,7 +16,7 @@ from scripts.website.settings import Settings
 from scripts.website.staleness import stale
 from scripts.website.verdicts import Outcome, Verdict, judge
 
-_REPORT = "What is wrong, and where the right value can be seen:\n"
+_REPORT = quote_plus("What is wrong, and where the right value can be seen:\n")
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,8 @@ def edit_url(settings: Settings, file: str) -> str:
 def report_url(settings: Settings, title: str, file: str) -> str:
     """A new report in the repository, filled in with what it is about and the file that says it."""
     commit = f" at commit {settings.commit[:12]}" if settings.commit else ""
-    body = f"File: {file}{commit}\n{_REPORT}"
-    return f"{settings.repo_url}/issues/new?{urlencode({'title': title, 'body': body})}"
+    body = quote_plus(f"File: {file}{commit}\n") + _REPORT
+    return f"{settings.repo_url}/issues/new?title={quote_plus(title)}&body={body}"
 
 
 class Views:

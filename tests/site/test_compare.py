@@ -416,6 +416,17 @@ def test_nothing_is_drawn_before_it_is_near(visits: Callable[..., Visit]) -> Non
 
 
 @in_browser
+def test_the_first_screen_of_a_phone_fetches_nothing_to_draw_with(visits: Callable[..., Visit]) -> None:
+    visit = visits(viewport={"width": 412, "height": 823}, is_mobile=True, has_touch=True)
+    page = opened(visit)
+    page.wait_for_load_state("networkidle")
+    assert page.locator("[data-block]:visible").first.bounding_box()["y"] < 823 + 200  # type: ignore[index]
+    assert [url for url in visit.requests if "plotly" in url or "evidence.json" in url] == []
+    page.locator("[data-block] .plot__area:visible").first.scroll_into_view_if_needed()
+    page.locator("[data-block] .main-svg .point").first.wait_for(state="attached")
+
+
+@in_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_holds_the_page_and_axe_finds_nothing(
     visits: Callable[..., Visit], comparison: Comparison, scheme: str
