@@ -23,7 +23,6 @@ from reference_impls.speculative_decoding import Context, Drafter, Judged, Sessi
 from reference_impls.speculative_decoding.tree import Tree, prune
 from reference_impls.speculative_decoding.verify import Rule, Verdict, verify, verify_greedy
 
-
 GRAIN = 64
 """Caches hold a multiple of so many tokens, so that steps compiled for a cache's shape serve many prompts."""
 
