@@ -26,6 +26,9 @@ POWER = 1.43
 N_OF_M = "semi-structured"
 """The method of every variant that keeps n of each m."""
 
+COMPOSED = ("pruning", "quantization", "low_rank")
+"""The families whose methods go on with one another's models; `oracle` in a name is also a module of other families."""
+
 Method = tuple[str, str]
 """Family and module."""
 
@@ -130,7 +133,7 @@ def methods_of(variant: str, known: Mapping[str, set[Method]]) -> set[Method]:
     found, rest = set(known[first]), parts[first.count("-") + 1 :]
     while rest:
         name = next((one for one in _from(rest) if one in known), None)
-        found |= known[name] if name else set()
+        found |= {one for one in known[name] if one[0] in COMPOSED} if name else set()
         rest = rest[name.count("-") + 1 if name else 1 :]
     return found | known.get(N_OF_M, set()) if re.search(r"-\d+-of-\d+\b", variant) else found
 

@@ -60,9 +60,11 @@ def test_a_variant_belongs_to_the_longest_name_that_it_begins_with():
 
 
 def test_a_variant_of_several_methods_belongs_to_each_of_them():
-    known = {"wanda": {("p", "wanda")}, "rtn": {("q", "rtn")}, "wanda-rtn": {("p", "compose")}}
-    assert methods_of("wanda-50-rtn-4", known) == {("p", "wanda"), ("q", "rtn")}
-    assert methods_of("wanda-rtn-4", known) == {("p", "compose")}
+    wanda, rtn, compose = ("pruning", "wanda"), ("quantization", "rtn"), ("pruning", "compose")
+    known = {"wanda": {wanda}, "rtn": {rtn}, "wanda-rtn": {compose}, "oracle": {("speculative_decoding", "oracle")}}
+    assert methods_of("wanda-50-rtn-4", known) == {wanda, rtn}
+    assert methods_of("wanda-rtn-4", known) == {compose}
+    assert methods_of("wanda-oracle-30", known) == {wanda}  # a word in its name, no method that was added
     assert methods_of("other-50-rtn-4", known) == set()  # whose first method is unknown is unknown
 
 
