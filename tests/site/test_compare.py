@@ -221,6 +221,7 @@ def test_another_family_needs_nothing_new(other: tuple[Path, str], browser: Brow
     page = browser.new_page()
     for machine in machines:
         page.goto(f"{url}compare/?machine={machine.name}")
+        page.locator("[data-compare][data-ready]").wait_for()  # the address leads on: not before it has
         [subject] = machine.subjects
         assert [block.kind for block in subject.blocks] == ["quality", "speed", "limit"]
         for block in subject.blocks:
