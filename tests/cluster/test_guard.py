@@ -20,7 +20,7 @@ from reference_impls.cluster.guard import (
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX signals")
 SPAWN = mp.get_context("spawn")
-CONFIG = Config(wait_s=2.0)
+CONFIG = Config(wait_s=20.0)  # how long a busy machine may take; nothing here waits so long
 
 
 def _work(path, how, told):
@@ -46,7 +46,7 @@ def _work(path, how, told):
         return True
 
     memory = 64 << 20 if how == "memory" else None
-    os._exit(best_effort(step, Context(path), Config(memory_bytes=memory, wait_s=2.0)))
+    os._exit(best_effort(step, Context(path), Config(memory_bytes=memory, wait_s=CONFIG.wait_s)))
 
 
 def _serve(context, count):

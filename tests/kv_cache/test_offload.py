@@ -1,5 +1,7 @@
 """The same tokens wherever segments lie, bytes as the formula says, and loads that hide behind computing."""
 
+from time import perf_counter
+
 import pytest
 import torch
 from hypothesis import given
@@ -82,8 +84,10 @@ def test_a_stated_rate_is_not_exceeded():
     segment = 40 * 2 * shape().bytes_per_token / 3
     cache = offload.new_cache(shape(), Config(group_size=8, ahead=False, bytes_per_s=segment / 0.01))
     MODEL(PROMPT, cache)
+    start = perf_counter()
     MODEL(MORE[:, :1], cache)
-    assert cache.place.log.wait_s >= 3 * 0.01
+    assert perf_counter() - start >= 3 * 0.01
+    assert cache.place.log.wait_s > 0
 
 
 def test_misuse_is_refused():

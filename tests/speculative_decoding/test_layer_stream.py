@@ -1,6 +1,7 @@
 """A model read layer by layer computes what it computes in memory, within its budget, and counts its bytes."""
 
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 import torch
@@ -49,8 +50,10 @@ def test_it_is_a_target_like_any_other(folder):
 def test_a_rate_slows_the_reading_down(folder):
     """Not a matter of speed but of the clock: 3 layers at 1 MB/s cannot take less than their bytes ask for."""
     streamed = StreamedDecoder(folder, SHAPE, Config(REST + 4 * LAYER, bytes_per_s=1e6))
+    start = perf_counter()  # and not its wait alone: layers are read beside computing, however long that takes
     streamed.hidden_states(some_tokens(1, 3, vocab=32))
-    assert streamed.log.wait_s >= 0.9 * 3 * LAYER / 1e6
+    assert perf_counter() - start >= 3 * LAYER / 1e6
+    assert streamed.log.wait_s > 0
 
 
 def test_too_small_a_budget_says_what_is_needed(folder):
