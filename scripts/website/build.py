@@ -23,12 +23,14 @@ from scripts.website.explorer import TABLE_HREF
 from scripts.website.feeds import atom, llms, newest_added, robots, sitemap
 from scripts.website.figures import FigureView
 from scripts.website.ledger import LEDGER_HREF, ledger_csv
+from scripts.website.outline import OUTLINES
 from scripts.website.output import Output
 from scripts.website.overview_figures import catalogue_figures
 from scripts.website.pages import ROOT, SHELL_MARKS, Pages, link_papers
-from scripts.website.planner import planner_files
-from scripts.website.plots.points import remembering
+from scripts.website.planner import STATIC, planner_files
+from scripts.website.plots.points import DRAWN
 from scripts.website.redirects import redirect_files
+from scripts.website.remember import remembering
 from scripts.website.render import render
 from scripts.website.settings import read_settings
 from scripts.website.social import SOCIAL_HREF, social_image
@@ -53,7 +55,7 @@ class Report:
 
 def build(root: Path, *, search: bool = True, say: Callable[[str], None] = lambda _: None) -> Report:
     """Build public/ from the checkout at `root`. Raises BuildError, with every problem found."""
-    with no_garbage_collection(), remembering(root / "build" / "cache" / "drawn.json"):
+    with no_garbage_collection(), remembering(root / "build" / "cache", DRAWN, OUTLINES, STATIC):
         return _build(root, search, say)
 
 

@@ -85,6 +85,7 @@ class Families:
         self.palette = Palette(self.modules)
         self._views: dict[str, FamilyView] = {}
         self._topmost: dict[str, str] = {}
+        self._shown: dict[tuple[str, str], list[ImplementationView]] = {}
         self._records: dict[str, RunView] = {}
 
     @cached_property
@@ -206,6 +207,11 @@ class Families:
 
     def shown(self, slug: str, family: str) -> list[ImplementationView]:
         """Modules with a paper filed here or below; on the topmost page also those that no page has."""
+        if (slug, family) not in self._shown:
+            self._shown[slug, family] = self._find_shown(slug, family)
+        return self._shown[slug, family]
+
+    def _find_shown(self, slug: str, family: str) -> list[ImplementationView]:
         if slug == self.topmost(family):
             others = [own for own, page in self.pages.items() if page.technique.family == family and own != slug]
             elsewhere = {one.name for own in others for one in self._filed(own, family)}

@@ -8,6 +8,7 @@ new works bring new words. The same seed gives the same checkout.
 import random
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from itertools import combinations, cycle
 from pathlib import Path
@@ -19,6 +20,8 @@ from scripts.catalogue.load import Catalogue, load_catalogue
 from scripts.catalogue.model import Author, Paper
 
 COPIED = ("mkdocs.yml", "site", "techniques")
+RECORDED = ("entries", "results", "reference_impls", "tests")
+"""What a real site is made from besides; of the tests it shows which there are."""
 SYLLABLES = "ada bit cat dra eff flo gra hy in jet kiv lo mo ne op pru qua ro spa tri uni vec wan xe zip".split()  # noqa: SIM905
 
 _PAPER_LINK = re.compile(r"\(paper:[a-z0-9-]+\)")
@@ -35,11 +38,22 @@ def make_checkout(real: Path, folder: Path, count: int, seed: int = 0) -> list[s
 
 
 def copy_checkout(real: Path, folder: Path) -> list[str]:
-    """Copy the data and templates of a real checkout; -> the keys of its entries."""
-    for name in (*COPIED, "entries"):
+    """Copy everything that the real site is made from, its history included; -> the keys of its entries."""
+    if (real / ".git").exists():
+        _clone_history(real, folder)
+    for name in (*COPIED, *RECORDED):
         _copy(real / name, folder / name)
     _link_libraries(real, folder)
     return sorted(path.stem for path in (folder / "entries").glob("*/*.yaml"))
+
+
+def _clone_history(real: Path, folder: Path) -> None:
+    """The same commits over what the folder will hold; their objects are read where they are."""
+    for command in (
+        ["git", "clone", "--quiet", "--shared", "--no-checkout", str(real.resolve()), str(folder)],
+        ["git", "-C", str(folder), "reset", "--quiet"],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
 
 
 def _copy_site(real: Path, folder: Path, keys: list[str]) -> None:
@@ -57,7 +71,7 @@ def _copy_site(real: Path, folder: Path, keys: list[str]) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, target)
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)

@@ -2,9 +2,6 @@
 
 from collections import Counter
 from textwrap import wrap
-from typing import Any
-
-import plotly.graph_objects as go
 
 from scripts.catalogue.vocabulary import AREAS, RESOURCES
 from scripts.website.derive import Derived, effective_saves
@@ -28,13 +25,14 @@ def papers_by_year(derived: Derived) -> FigureView:
     years = sorted({year for _, year in counts})
     areas = sorted(AREAS, key=lambda area: -sum(counts[area, year] for year in years))
     bars = [
-        go.Bar(
-            name=AREAS[area].title,
-            x=years,
-            y=[counts[area, year] for year in years],
-            meta={"hue": AREAS[area].hue},
-            hovertemplate="%{x}: %{y} papers<extra>%{fullData.name}</extra>",
-        )
+        {
+            "type": "bar",
+            "name": AREAS[area].title,
+            "x": years,
+            "y": [counts[area, year] for year in years],
+            "meta": {"hue": AREAS[area].hue},
+            "hovertemplate": "%{x}: %{y} papers<extra>%{fullData.name}</extra>",
+        }
         for area in areas
     ]
     layout = {
@@ -53,7 +51,7 @@ def papers_by_year(derived: Derived) -> FigureView:
         source=_source(derived),
         columns=["year", *(AREAS[area].title for area in areas), "all"],
         rows=[[(str(year), f"years/{year}/"), *(counts[area, year] for area in areas), totals[year]] for year in years],
-        figure=_plain(go.Figure(bars, layout)),
+        figure={"data": bars, "layout": layout},
     )
 
 
@@ -68,22 +66,23 @@ def taxonomy(tree: list[TechniqueView]) -> FigureView:
         group = sorted(nodes[area.slug], key=lambda node: -node.count)
         inner = squarify([node.count for node in group], x, y, width, height)
         bars.append(
-            go.Bar(
-                name=area.title,
-                x=[round(left + w / 2, 3) for left, _, w, _ in inner],
-                width=[round(w, 3) for _, _, w, _ in inner],
-                base=[round(bottom, 3) for _, bottom, _, _ in inner],
-                y=[round(h, 3) for _, _, _, h in inner],
-                text=[_label(node, w) for node, (_, _, w, _) in zip(group, inner, strict=True)],
-                hovertext=[f"{node.title}: {node.count}" for node in group],
-                customdata=[node.href for node in group],
-                hovertemplate="%{hovertext} papers<extra>%{fullData.name}</extra>",
-                textposition="inside",
-                insidetextanchor="middle",
-                textangle=0,
-                constraintext="inside",
-                meta={"hue": area.hue},
-            )
+            {
+                "type": "bar",
+                "name": area.title,
+                "x": [round(left + w / 2, 3) for left, _, w, _ in inner],
+                "width": [round(w, 3) for _, _, w, _ in inner],
+                "base": [round(bottom, 3) for _, bottom, _, _ in inner],
+                "y": [round(h, 3) for _, _, _, h in inner],
+                "text": [_label(node, w) for node, (_, _, w, _) in zip(group, inner, strict=True)],
+                "hovertext": [f"{node.title}: {node.count}" for node in group],
+                "customdata": [node.href for node in group],
+                "hovertemplate": "%{hovertext} papers<extra>%{fullData.name}</extra>",
+                "textposition": "inside",
+                "insidetextanchor": "middle",
+                "textangle": 0,
+                "constraintext": "inside",
+                "meta": {"hue": area.hue},
+            }
         )
     axis = {"visible": False, "fixedrange": True}
     layout = {
@@ -109,7 +108,7 @@ def taxonomy(tree: list[TechniqueView]) -> FigureView:
         source="Taxonomy after arXiv:2401.08092, with nodes of our own",
         columns=["technique", "area", "papers"],
         rows=rows,
-        figure=_plain(go.Figure(bars, layout)),
+        figure={"data": bars, "layout": layout},
     )
 
 
@@ -130,20 +129,21 @@ def savings(derived: Derived) -> FigureView:
     resources = sorted(RESOURCES, key=lambda resource: sum(counts[resource, area] for area in areas))
     most, titles = max(counts.values(), default=1), [AREAS[area].title for area in areas]
     points = [
-        go.Scatter(
-            name=AREAS[area].title,
-            mode="markers+text",
-            x=[AREAS[area].title for resource in resources if counts[resource, area]],
-            y=[resource for resource in resources if counts[resource, area]],
-            text=[str(counts[resource, area]) for resource in resources if counts[resource, area]],
-            textposition="middle right",
-            marker={
+        {
+            "type": "scatter",
+            "name": AREAS[area].title,
+            "mode": "markers+text",
+            "x": [AREAS[area].title for resource in resources if counts[resource, area]],
+            "y": [resource for resource in resources if counts[resource, area]],
+            "text": [str(counts[resource, area]) for resource in resources if counts[resource, area]],
+            "textposition": "middle right",
+            "marker": {
                 # area of the disc in proportion to the count, largest 44 px across
                 "size": [round(44 * (n / most) ** 0.5, 1) for resource in resources if (n := counts[resource, area])]
             },
-            meta={"hue": AREAS[area].hue},
-            hovertemplate="%{text} papers save %{y}<extra>%{fullData.name}</extra>",
-        )
+            "meta": {"hue": AREAS[area].hue},
+            "hovertemplate": "%{text} papers save %{y}<extra>%{fullData.name}</extra>",
+        }
         for area in areas
     ]
     layout = {
@@ -167,7 +167,7 @@ def savings(derived: Derived) -> FigureView:
         source=_source(derived) + "; where a paper does not say, its main technique's savings count",
         columns=["resource", *(AREAS[area].title for area in areas)],
         rows=[[resource, *(counts[resource, area] for area in areas)] for resource in reversed(resources)],
-        figure=_plain(go.Figure(points, layout)),
+        figure={"data": points, "layout": layout},
     )
 
 
@@ -211,10 +211,3 @@ def _area(slug: str) -> str:
 
 def _source(derived: Derived) -> str:
     return f"{len(derived.newest):,} papers of this catalogue"
-
-
-def _plain(figure: go.Figure) -> dict[str, Any]:
-    """The figure without plotly's default template, which is 7 kB and replaced by the page's own."""
-    data: dict[str, Any] = figure.to_plotly_json()
-    data["layout"].pop("template", None)
-    return data

@@ -13,6 +13,7 @@ from reference_impls.cost_model.tables import FormatRow, MachineRow, Model
 from reference_impls.cost_model.words import ADVICE, LIMITS, PARTS
 from scripts.catalogue.model import Run
 from scripts.website.predictions import ModelError, evidence, measured_machines, model_error, predictions
+from scripts.website.remember import Memory
 from scripts.website.settings import Settings
 from scripts.website.transpile import transpile
 
@@ -24,6 +25,7 @@ OVER = "over 40 billion"
 STATIC_FORMATS = ("bf16", "fp8", "int8", "int4-g128", "gguf-q4_k_m")
 STATIC_MACHINES = (("rtx-4090", "a 24 GB card"), ("h100-sxm", "an 80 GB card"))
 STATIC_CONTEXT = 8192
+STATIC = Memory("fits", [Path(__file__), *sorted(Path(cost_model.__file__).parent.glob("*.py"))])
 
 
 @dataclass(frozen=True)
@@ -157,19 +159,26 @@ def _models_by_size(tables: Tables) -> list[tuple[str, list[tuple[str, str]]]]:
 
 def static_table(tables: Tables, machine: str, short: str) -> StaticTable:
     """Every model that fits in some format, with the most tokens a second that memory and arithmetic allow."""
-    rows = [_static_row(tables, row, machine) for row in tables.models.values()]
+    where, weights, kv = tables.machine(machine), tables.weights, tables.kv["bf16"]
+    formats = {name: weights[name] for name in STATIC_FORMATS}
+    rows = [_static_row(row, where, formats, kv) for row in tables.models.values()]
     kept = [row for row in rows if any(fits for fits, _ in row.cells)]
     columns = [tables.weight_rows[name].title for name in STATIC_FORMATS]
     title = tables.machines[machine].title
     return StaticTable(title, short, f"fits-{machine}", columns, kept, len(rows) - len(kept))
 
 
-def _static_row(tables: Tables, row: Model, machine: str) -> StaticRow:
-    context = min(STATIC_CONTEXT, row.max_context or STATIC_CONTEXT)
-    cells = []
-    for name in STATIC_FORMATS:
-        where, asked = tables.machine(machine), Asked(context=context)
-        made = plan(row.shape, where, tables.weights[name], tables.kv["bf16"], asked)
+def _static_row(row: Model, machine: Machine, weights: dict[str, WeightFormat], kv: KvFormat) -> StaticRow:
+    """Made once for a model, a machine and formats: the rows of both tables are more than a thousand plans."""
+    cells = STATIC.get(repr((row, machine, weights, kv)).encode(), lambda: _cells(row, machine, weights, kv))
+    return StaticRow(row.title, f"{total_parameters(row.shape) / 1e9:,.3g}", [(fits, text) for fits, text in cells])
+
+
+def _cells(row: Model, machine: Machine, weights: dict[str, WeightFormat], kv: KvFormat) -> list[tuple[bool, str]]:
+    asked = Asked(context=min(STATIC_CONTEXT, row.max_context or STATIC_CONTEXT))
+    found = []
+    for stored in weights.values():
+        made = plan(row.shape, machine, stored, kv, asked)
         size = f"{made.total_bytes / 1e9:,.0f} GB"
-        cells.append((made.fits, f"{made.tokens_per_s:,.0f}" if made.fits else f"no: {size}"))
-    return StaticRow(row.title, f"{total_parameters(row.shape) / 1e9:,.3g}", cells)
+        found.append((made.fits, f"{made.tokens_per_s:,.0f}" if made.fits else f"no: {size}"))
+    return found

@@ -8,7 +8,8 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from scripts.website.implementations import FIELDS, header_fields, public_members, syntax_of
+from scripts.website.implementations import FIELDS, header_fields
+from scripts.website.outline import MemberOutline, outline_of
 
 EXAMPLES = "site/examples"
 
@@ -82,10 +83,9 @@ def families(root: Path, repo_url: str, commit: str | None) -> list[FamilyRefere
 
 
 def _module(path: Path, family: str, blob: str) -> ModuleReference:
-    syntax = syntax_of(path.read_text("utf-8"))
-    doc = ast.get_docstring(syntax) or ""
-    title, _, rest = doc.partition("\n\n")
-    fields = header_fields(doc)
+    outline = outline_of(path.read_text("utf-8"))
+    title, _, rest = outline.doc.partition("\n\n")
+    fields = header_fields(outline.doc)
     is_face = path.stem == "__init__"
     return ModuleReference(
         name=family if is_face else path.stem,
@@ -93,28 +93,17 @@ def _module(path: Path, family: str, blob: str) -> ModuleReference:
         title=" ".join(title.split()),
         text=[] if fields else _paragraphs(rest),
         fields=[(name, fields[name]) for name in (*FIELDS, "Symbols") if name in fields],
-        members=[_member(node, signature, path.stem) for node, signature in public_members(syntax)],
+        members=[_member(one, path.stem) for one in outline.members],
         source_url=f"{blob}/reference_impls/{family}/{path.name}",
     )
 
 
-def _member(node: ast.FunctionDef | ast.ClassDef, signature: str, module: str) -> Member:
-    methods = []
-    if isinstance(node, ast.ClassDef):
-        methods = [
-            (one, _first_line(ast.get_docstring(method)))
-            for method, one in public_members(ast.Module(node.body, []))
-            if isinstance(method, ast.FunctionDef)
-        ]
-    return Member(f"{module}.{node.name}", signature, _paragraphs(ast.get_docstring(node) or ""), methods)
+def _member(one: MemberOutline, module: str) -> Member:
+    return Member(f"{module}.{one.name}", one.signature, _paragraphs(one.doc), one.methods)
 
 
 def _paragraphs(doc: str) -> list[str]:
     return [part for part in (part.strip("\n") for part in doc.split("\n\n")) if part.strip()]
-
-
-def _first_line(doc: str | None) -> str:
-    return " ".join((doc or "").partition("\n\n")[0].split())
 
 
 def examples(root: Path, repo_url: str, commit: str | None) -> list[Example]:

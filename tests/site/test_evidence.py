@@ -11,7 +11,6 @@ from scripts.catalogue.load import load_catalogue
 from scripts.catalogue.model import Run
 from scripts.website.evidence import compare, run_view
 from scripts.website.implementations import FIELDS, header_fields, implementations
-from scripts.website.plots import points
 from scripts.website.plots.points import RESAMPLES
 
 ROOT = Path(__file__).parents[2]
@@ -119,24 +118,3 @@ def test_every_family_named_by_a_page_exists():
     named = [page.technique.family for page in pages.values() if page.technique.family]
     assert {"quantization", "measurement"} <= set(named)
     assert [family for family in named if not (ROOT / "reference_impls" / family / "__init__.py").is_file()] == []
-
-
-def test_a_build_knows_what_the_one_before_drew(tmp_path, monkeypatch):
-    def forgetful():
-        points.compare.cache_clear()
-        monkeypatch.setattr(points, "_known", {})
-        monkeypatch.setattr(points, "_drawn", {})
-
-    file, samples = tmp_path / "drawn.json", ((2.0, 4.1, 6.0, 3.0), (1.0, 2.0, 3.5, 2.2))
-    forgetful()
-    with points.remembering(file):
-        first = points.compare(*samples)
-    forgetful()
-    with monkeypatch.context() as patch, points.remembering(file):
-        patch.setattr(points, "_draw", lambda a, b: pytest.fail("drawn once more"))
-        assert points.compare(*samples) == first
-    for damaged in ("", "[]", '{"code": 1}', file.read_text().replace("[", "[0, "), file.read_text()[:-4]):
-        forgetful()
-        file.write_text(damaged)
-        with points.remembering(file):
-            assert points.compare(*samples) == first

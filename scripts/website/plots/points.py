@@ -3,10 +3,7 @@
 A point keeps its measurement and adds its median, interval, factor over the baseline and share of the physical limit.
 """
 
-import hashlib
-import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -17,11 +14,12 @@ from numpy.typing import NDArray
 
 from reference_impls.measurement.intervals import order_statistic_ci
 from reference_impls.measurement.paired import Config, Ratio
-from scripts.catalogue.files import write_atomically
 from scripts.catalogue.model import Measurement, Run
 from scripts.catalogue.vocabulary import METRICS, Better
+from scripts.website.remember import Memory
 
 RESAMPLES = Config(resamples=500)
+DRAWN = Memory("drawn", [Path(__file__)], f"{RESAMPLES!r} numpy {np.__version__}")
 
 
 @dataclass(frozen=True)
@@ -112,37 +110,13 @@ def compare(samples: tuple[float, ...], baseline: tuple[float, ...]) -> Ratio:
     `paired.ratio_cis`, without the work for the second. A build draws thousands."""
     rounds = min(len(samples), len(baseline))
     a, b = samples[:rounds], baseline[:rounds]
-    key = hashlib.blake2b(np.asarray((a, b)).tobytes(), digest_size=16).hexdigest()
-    found = _drawn[key] = _known.get(key) or _draw(a, b)
-    return Ratio(*found)
+    return Ratio(*DRAWN.get(np.asarray((a, b)).tobytes(), lambda: _draw(a, b)))
 
 
 def _draw(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, float, float]:
     ratios = drawn_medians(a) / drawn_medians(b)
     lo, hi = np.quantile(ratios, [(1 - RESAMPLES.confidence) / 2, (1 + RESAMPLES.confidence) / 2])
     return float(median(a) / median(b)), float(lo), float(hi)
-
-
-_known: dict[str, tuple[float, float, float]] = {}
-"""What an earlier build drew, by the hash of the samples."""
-_drawn: dict[str, tuple[float, float, float]] = {}
-"""What this process asked for."""
-
-
-@contextmanager
-def remembering(file: Path) -> Iterator[None]:
-    """Begin with what an earlier build drew by the same code, and leave what this one asked for to the next."""
-    code = hashlib.blake2b(Path(__file__).read_bytes() + repr(RESAMPLES).encode(), digest_size=16).hexdigest()
-    with suppress(OSError, ValueError, TypeError, KeyError):  # none yet, or damaged: drawn anew
-        stored = json.loads(file.read_bytes())
-        if stored["code"] == code:
-            _known.update(
-                {key: (float(value), float(lo), float(hi)) for key, (value, lo, hi) in stored["drawn"].items()}
-            )
-    yield
-    if _drawn.keys() != _known.keys():
-        with suppress(OSError):  # a checkout that cannot be written to draws them each time
-            write_atomically(file, json.dumps({"code": code, "drawn": _drawn}))
 
 
 @lru_cache(maxsize=8192)
