@@ -30,6 +30,7 @@ from reference_impls.speculative_decoding.bench_setups import (
     TINY_COPY,
     Setup,
     acceptance,
+    compiled_step,
     draft,
     draft_share,
     plain_step,
@@ -92,7 +93,11 @@ def _speed_case(setup: Setup, recipes: list[Recipe], temperature: float = 0.0) -
         title=f"Decoding with {setup.model}, {_words(setup)}{', sampled' if temperature else ''}",
         metric="decode_throughput",
         workload=dict(setup.workload) | {"temperature": temperature},
-        implementations=(_plain(setup, temperature), *own, *([] if temperature else _peers(setup))),
+        implementations=(
+            *_without_guesses(setup, temperature),
+            *own,
+            *([] if temperature else _peers(setup)),
+        ),
         no_limit="tokens a pass differ from run to run" if temperature else "",
         timed=True,
         amount=float(setup.tokens * setup.count),
@@ -108,12 +113,18 @@ def _words(setup: Setup) -> str:
     return "an answer that repeats the prompt" if setup.kind == "copy" else "free text"
 
 
-def _plain(setup: Setup, temperature: float) -> Implementation:
-    def prepare(_workload: Workload, _device: str) -> Step:
-        return plain_step(target(setup.model), setup, temperature)
+def _without_guesses(setup: Setup, temperature: float) -> tuple[Implementation, Implementation]:
+    """Plain decoding, and the same compiled: what of a compiled draft's gain is the compiler's."""
+
+    def prepare(how: Callable[[Any, Setup, float], Step], _workload: Workload, _device: str) -> Step:
+        return how(target(setup.model), setup, temperature)
 
     limit = None if temperature else partial(_limit, setup, None)
-    return Implementation("plain", "baseline", "kernel", prepare, limit=limit)
+    note = "no guesses, the step compiled: to tell a compiled draft's gain from the compiler's"
+    return (
+        Implementation("plain", "baseline", "kernel", partial(prepare, plain_step), limit=limit),
+        Implementation("plain-compiled", "peer", "kernel", partial(prepare, compiled_step), limit=limit, note=note),
+    )
 
 
 def _speculate(setup: Setup, recipe: Recipe, temperature: float, _workload: Workload, _device: str) -> Step:

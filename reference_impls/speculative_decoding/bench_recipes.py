@@ -85,6 +85,12 @@ def _with_draft(widths: tuple[int, ...], note: str = "") -> list[Recipe]:
             lambda one: quantized_draft.Drafter(copy_at_8_bits(one.model), compiled),
             "a copy at 8 bits on the target's own cache, its step compiled",
         ),
+        Recipe(
+            "quantized-draft-4-eager",
+            "quantized_draft",
+            lambda one: quantized_draft.Drafter(copy_at_8_bits(one.model)),
+            "the same, its step not compiled",
+        ),
     ]
 
 

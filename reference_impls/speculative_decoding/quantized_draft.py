@@ -22,7 +22,7 @@ from reference_impls.models.cache import ContiguousCache
 from reference_impls.models.decoder import Decoder
 from reference_impls.speculative_decoding import Context
 from reference_impls.speculative_decoding.draft_model import Score, draw_chain
-from reference_impls.speculative_decoding.self_speculative import partial_pass
+from reference_impls.speculative_decoding.self_speculative import partial_score
 from reference_impls.speculative_decoding.tree import Tree
 
 
@@ -68,21 +68,18 @@ class Session:
             raise ValueError(f"the copy writes to a contiguous cache of the target, got {type(cache).__name__}")
         if self.score is None or cache is not self.shared:
             self.shared = cache
-            self.score = compiled_score(self.copy, cache) if self.config.compiled else plain_score(self.copy, cache)
+            every = range(self.copy.config.layers)
+            self.score = (
+                compiled_score(self.copy, cache) if self.config.compiled else partial_score(self.copy, every, cache)
+            )
         length = cache.length
         tree = draw_chain(self.score, context, self.config.length)
         cache.crop(length)
         return tree
 
 
-def plain_score(copy: Decoder, cache: ContiguousCache) -> Score:
-    """The copy's pass over the newest token, whose keys and values it appends."""
-    layers = range(copy.config.layers)
-    return lambda tokens: partial_pass(copy, layers, tokens[-1], len(tokens) - 1, cache)
-
-
 def compiled_score(copy: Decoder, cache: ContiguousCache) -> Score:
-    """The same by a compiled step that writes into the cache's own memory, behind what it holds.
+    """A pass over the newest token by a compiled step that writes into the cache's own memory, behind what it holds.
 
     It masks what is behind the newest token, but multiplies it by zero: so nothing there may be infinite.
     """

@@ -19,7 +19,7 @@ from torch import Tensor
 from reference_impls.models.cache import Cache
 from reference_impls.models.decoder import Decoder, rotation
 from reference_impls.speculative_decoding import Context
-from reference_impls.speculative_decoding.draft_model import draw_chain
+from reference_impls.speculative_decoding.draft_model import Score, draw_chain
 from reference_impls.speculative_decoding.tree import Tree
 
 
@@ -60,13 +60,14 @@ class Drafter:
         """A chain; the cache is left as it was."""
         assert context.cache is not None
         cache, length = context.cache, context.cache.length
-
-        def score(tokens: Sequence[int]) -> Tensor:
-            return partial_pass(self.target, self.config.layers, tokens[-1], len(tokens) - 1, cache)
-
-        tree = draw_chain(score, context, self.config.length)
+        tree = draw_chain(partial_score(self.target, self.config.layers, cache), context, self.config.length)
         cache.crop(length)
         return tree
+
+
+def partial_score(model: Decoder, layers: Sequence[int], cache: Cache) -> Score:
+    """Scores by `partial_pass` over the newest token, whose keys and values it appends to the cache."""
+    return lambda tokens: partial_pass(model, layers, tokens[-1], len(tokens) - 1, cache)
 
 
 def partial_pass(model: Decoder, layers: Sequence[int], token: int, position: int, cache: Cache) -> Tensor:

@@ -1,5 +1,6 @@
 """What the cases decode: prompts that differ, runs that repeat, and absent parts that are told and not skipped."""
 
+import shutil
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,15 @@ from reference_impls.measurement.case import Ceilings, NotInstalledError
 from reference_impls.models import generate as plain
 from reference_impls.models import smollm2, tiny
 from reference_impls.speculative_decoding import bench, bench_formula, bench_recipes, bench_setups
-from reference_impls.speculative_decoding.bench_setups import Setup, prompts, ready, run, speculative_step, target
+from reference_impls.speculative_decoding.bench_setups import (
+    Setup,
+    compiled_step,
+    prompts,
+    ready,
+    run,
+    speculative_step,
+    target,
+)
 from scripts.bench.runner import Budget, run_case
 
 if not (tiny.FOLDER / "target.safetensors").exists():
@@ -63,6 +72,20 @@ def test_a_step_can_be_repeated_and_leaves_room():
         assert step() is None
         lengths.append([held.cache.length for held in ready(model, SMALL)])
     assert lengths[0] == lengths[1] == lengths[2]
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs g++ on a CPU")
+def test_plain_decoding_compiled_makes_the_same_text_again_and_again(monkeypatch):
+    model, chosen, choose = target("tiny-target"), [], plain.choose
+    step = compiled_step(model, SMALL)
+    monkeypatch.setattr(plain, "choose", lambda *given: chosen.append(choose(*given)) or chosen[-1])
+    for _ in range(2):
+        step()
+    made = torch.cat(chosen).view(2, SMALL.count, SMALL.tokens)
+    for at, prompt in enumerate(prompts(SMALL)):
+        expected = plain.generate(model, prompt[None], SMALL.tokens)[0]
+        assert torch.equal(made[0, at], expected)
+        assert torch.equal(made[1, at], expected)
 
 
 @pytest.mark.parametrize("name", sorted(recipes()))
