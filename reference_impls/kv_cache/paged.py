@@ -14,6 +14,7 @@ from collections.abc import Sequence as Many
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,16 +30,15 @@ IDENTITY = Config()
 class Step:
     """Where the new tokens of one pass go and what its attention reads.
 
-    places: (new * 2 * kv_heads,), where layer 0's keys and values of each new token go, counted in vectors of head_dim,
-    in the order of rows and columns; picked: (new, 2), the (row, column) of each where rows have different numbers of
-    new tokens, else None; table: (rows, row_blocks); pieces: (rows, kv_heads, row_blocks), where layer 0's keys lie,
-    counted in runs of one block and head; ends: (rows,), tokens of each after the pass; kv_seq: the most of these
+    places: of each layer (new * 2 * kv_heads,), where keys and values of each new token go, counted in vectors of
+    head_dim, in the order of rows and columns; picked: (new, 2), the (row, column) of each where rows have different
+    numbers of new tokens, else None; table: (rows, row_blocks); ends: (rows,), tokens of each after the pass;
+    kv_seq: the most of these
     """
 
-    places: Tensor
+    places: tuple[Tensor, ...]
     picked: Tensor | None
     table: Tensor
-    pieces: Tensor
     ends: Tensor
     kv_seq: int
 
@@ -56,6 +56,8 @@ class PagedPool:
         self.host = torch.zeros(
             config.host_blocks, *block, dtype=shape.dtype, pin_memory=cuda and config.host_blocks > 0
         )
+        self.vectors = self.storage.view(-1, shape.head_dim)
+        """The same memory as one row of vectors, by block, layer, keys or values, head and slot."""
         self.layers = [(layer[:, 0].transpose(1, 2), layer[:, 1].transpose(1, 2)) for layer in self.storage.unbind(1)]
         """Views of each layer's keys and values, (blocks, tokens_per_block, kv_heads, head_dim) each."""
         self._unfinished: list[Any] = []
@@ -177,9 +179,7 @@ class PagedCache:
         self.newest = step = self.step(layer, q_seq)
         new = torch.stack([keys, values], 1).permute(0, 3, 1, 2, 4)  # (rows, q_seq, 2, kv_heads, head_dim)
         new = new if step.picked is None else new[step.picked[:, 0], step.picked[:, 1]]
-        _, _, _, heads, wide, dim = self.pool.storage.shape
-        vectors = self.pool.storage.view(-1, dim)
-        vectors.index_copy_(0, step.places + layer * 2 * heads * wide, new.reshape(-1, dim))
+        self.pool.vectors.index_copy_(0, step.places[layer], new.reshape(-1, keys.shape[3]))
         self._advance(layer, q_seq)
         if not self.gathers and q_seq == 1:
             return keys, values
@@ -230,23 +230,29 @@ class PagedCache:
         copies = self.pool.manager.reserve(zip(self.sequences, starts, ends, strict=True))
         self.pool.wait()
         copy_blocks(copies, self.pool.storage, self.pool.storage)
-        wide, device = self.pool.config.tokens_per_block, self.pool.shape.device
+        wide, shape = self.pool.config.tokens_per_block, self.pool.shape
         slots = [
             (one.blocks[slot // wide], slot % wide)
             for one, start, end in zip(self.sequences, starts, ends, strict=True)
             for slot in range(start, end)
         ]
-        blocks, offsets = torch.tensor(slots, device=device).unbind(1)
         picked = None
         if self.new_tokens is not None:
-            columns = [(row, column) for row, more in enumerate(new) for column in range(q_seq - more, q_seq)]
-            picked = torch.tensor(columns, device=device)
-        table, shape = self._table(max(ends)), self.pool.shape
-        runs = shape.layers * 2 * shape.kv_heads  # of a block
-        pieces = table[:, None] * runs + torch.arange(shape.kv_heads, device=device)[:, None]
-        new_runs = blocks[:, None] * runs + torch.arange(2 * shape.kv_heads, device=device)
-        places = (new_runs * wide + offsets[:, None]).flatten()
-        return Step(places, picked, table, pieces, torch.tensor(ends, device=device), max(ends))
+            picked = [(row, column) for row, more in enumerate(new) for column in range(q_seq - more, q_seq)]
+        # In NumPy, whose operations on a few numbers take a fraction of torch's; this runs once a pass.
+        blocks, offsets = np.array(slots).T[:, :, None]
+        layers, heads = np.arange(shape.layers)[:, None, None], np.arange(2 * shape.kv_heads)
+        places = ((blocks * shape.layers + layers) * len(heads) + heads) * wide + offsets  # (layers, new, 2 * kv_heads)
+        return Step(
+            self._on_device(places.reshape(shape.layers, -1)).unbind(),
+            None if picked is None else self._on_device(picked),
+            self._table(max(ends)),
+            self._on_device(ends),
+            max(ends),
+        )
+
+    def _on_device(self, numbers: Any) -> Tensor:
+        return torch.from_numpy(np.asarray(numbers)).to(self.pool.shape.device)
 
     def _table(self, length: int | None = None) -> Tensor:
         """Block tables as one tensor, filled up with block 0. -> (rows, row_blocks)"""
@@ -254,7 +260,7 @@ class PagedCache:
         if length is not None:
             width = self.pool.manager.blocks_for(length)
         rows = [(one.blocks + [0] * width)[:width] for one in self.sequences]
-        return torch.tensor(rows, device=self.pool.shape.device)
+        return self._on_device(rows)
 
     def _advance(self, layer: int, q_seq: int) -> None:
         self._ahead[layer] += q_seq
@@ -268,8 +274,10 @@ class PagedCache:
     def _gather(self, layer: int, which: int, step: Step) -> Tensor:
         """Keys (0) or values (1) of a layer. -> (rows, kv_heads, kv_seq, head_dim), a copy"""
         heads, wide, dim = self.pool.storage.shape[3:]
-        runs = self.pool.storage.view(-1, wide * dim)
-        found = runs.index_select(0, (step.pieces + (2 * layer + which) * heads).flatten())
+        runs = self.pool.storage.view(-1, wide * dim)  # of one block and head
+        first = (step.table[:, None] * self.pool.shape.layers + layer) * 2 + which
+        pieces = first * heads + torch.arange(heads, device=runs.device)[:, None]  # (rows, kv_heads, row_blocks)
+        found = runs.index_select(0, pieces.flatten())
         return found.view(len(self.sequences), heads, -1, dim)[:, :, : step.kv_seq]
 
 
