@@ -14,6 +14,16 @@ from scripts.website.errors import BuildError
 PACKAGES = ("mkdocs", "mkdocs-material", "Markdown", "pymdown-extensions", "Pygments")
 
 
+MKDOCS = """
+import atexit, gc
+from mkdocs.__main__ import cli
+gc.disable()
+atexit.register(gc.freeze)
+cli()
+"""
+"""mkdocs without the search for cycles of objects, which takes a fifth of its time."""
+
+
 def render(root: Path, config: Path) -> Path:
     """Render build/docs into build/rendered; -> that folder. A run that would give the same again is left out."""
     target, mark = root / "build" / "rendered", root / "build" / "cache" / "rendered"
@@ -23,7 +33,7 @@ def render(root: Path, config: Path) -> Path:
     mark.unlink(missing_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     # A process of its own: the generator is a replaceable step.
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(config), "-d", str(target.resolve())]
+    command = [sys.executable, "-c", MKDOCS, "build", "--strict", "-f", str(config), "-d", str(target.resolve())]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(f"mkdocs could not render the pages:\n{done.stdout}{done.stderr}".rstrip())

@@ -238,7 +238,10 @@ class Views:
         """What the recorded runs say about a claim; judged once."""
         if id(claim) not in self._verdicts:
             age = partial(stale, self.settings.root)
-            self._verdicts[id(claim)] = judge(claim, self.derived.catalogue.runs, age)
+            # A case is measured by the suite that its name begins with, which the check holds.
+            suite = claim.test.case.partition("/")[0] if claim.test else ""
+            runs = {file: run for file, run in self.derived.catalogue.runs.items() if run.suite == suite}
+            self._verdicts[id(claim)] = judge(claim, runs, age)
         return self._verdicts[id(claim)]
 
     def technique(self, slug: str) -> TechniqueView:

@@ -11,6 +11,7 @@ from scripts.catalogue.load import load_catalogue
 from scripts.catalogue.model import Run
 from scripts.website.evidence import compare, run_view
 from scripts.website.implementations import FIELDS, header_fields, implementations
+from scripts.website.plots import points
 from scripts.website.plots.points import RESAMPLES
 
 ROOT = Path(__file__).parents[2]
@@ -118,3 +119,14 @@ def test_every_family_named_by_a_page_exists():
     named = [page.technique.family for page in pages.values() if page.technique.family]
     assert {"quantization", "measurement"} <= set(named)
     assert [family for family in named if not (ROOT / "reference_impls" / family / "__init__.py").is_file()] == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 7, 50])
+def test_medians_and_quantiles_are_numpys_to_the_last_digit(count):
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        rows = rng.lognormal(size=(40, count)).round(rng.integers(1, 17))
+        expected = np.median(rows, axis=1)
+        assert points.medians(rows.copy()).tolist() == expected.tolist()
+        for share in (0.0, 0.025, (1 - 0.95) / 2, 0.3, 0.5, 0.975, 1.0):
+            assert points.quantile(np.sort(expected), share) == np.quantile(expected, share)

@@ -114,18 +114,32 @@ def compare(samples: tuple[float, ...], baseline: tuple[float, ...]) -> Ratio:
 
 
 def _draw(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, float, float]:
-    ratios = drawn_medians(a) / drawn_medians(b)
-    lo, hi = np.quantile(ratios, [(1 - RESAMPLES.confidence) / 2, (1 + RESAMPLES.confidence) / 2])
-    return float(median(a) / median(b)), float(lo), float(hi)
+    ratios = np.sort(drawn_medians(a) / drawn_medians(b))
+    lo, hi = (quantile(ratios, (1 + side * RESAMPLES.confidence) / 2) for side in (-1, 1))
+    return float(median(a) / median(b)), lo, hi
+
+
+def quantile(ordered: NDArray[np.float64], share: float) -> float:
+    """As `np.quantile` gives it, of values in order: an eighth of its time. (n,) -> one of them, or between two"""
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    a, b = float(ordered[low]), float(ordered[min(low + 1, len(ordered) - 1)])
+    part = place - low
+    return a + (b - a) * part if part < 0.5 else b - (b - a) * (1 - part)
 
 
 @lru_cache(maxsize=8192)
 def drawn_medians(samples: tuple[float, ...]) -> NDArray[np.float64]:
     """The median of each drawing of rounds; a baseline's serve all that are compared with it. -> (resamples,)"""
-    medians: NDArray[np.float64] = np.median(
-        np.asarray(samples)[drawn_rounds(len(samples), RESAMPLES.resamples)], axis=1
-    )
-    return medians
+    return medians(np.asarray(samples, dtype=float)[drawn_rounds(len(samples), RESAMPLES.resamples)])
+
+
+def medians(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """As `np.median` gives them, in half its time: sorting short rows is faster than to part them. (n, m) -> (n,)"""
+    rows.sort(axis=1)
+    middle = rows.shape[1] // 2
+    upper: NDArray[np.float64] = rows[:, middle]
+    return upper.copy() if rows.shape[1] % 2 else (rows[:, middle - 1] + upper) / 2
 
 
 @lru_cache(maxsize=512)
