@@ -1,7 +1,7 @@
 """The cases of this family: what quantization costs in quality, and what it saves in bytes and time.
 
 Quality and bytes are those of whole models (bench_quality.py, bench_qat.py); time is that of one linear layer
-(bench_linear.py), of whole decode steps (bench_decode.py, against the programs in peers.py) and of applying a method.
+(bench_linear.py) or several in a row (bench_in_a_row.py), of whole decode steps (bench_decode.py, against the programs in peers.py) and of applying a method.
 """
 
 from functools import partial
@@ -10,6 +10,7 @@ import torch
 
 from reference_impls.measurement.case import Case, Implementation, Step, Workload
 from reference_impls.quantization.bench_decode import decode_cases
+from reference_impls.quantization.bench_in_a_row import row_case
 from reference_impls.quantization.bench_linear import linear_cases
 from reference_impls.quantization.bench_qat import qat_cases
 from reference_impls.quantization.bench_quality import quality_cases
@@ -19,7 +20,9 @@ from reference_impls.quantization.calibration import stats_of
 
 def cases() -> list[Case]:
     """Every case of the family."""
-    return [*quality_cases(), *qat_cases(), *linear_cases(), *decode_cases(), _time_case()]
+    linear = linear_cases()
+    one_row = next(case for case in linear if case.workload["batch"] == 1 and "cpu" in case.devices)
+    return [*quality_cases(), *qat_cases(), *linear, row_case(one_row), *decode_cases(), _time_case()]
 
 
 def _time_case() -> Case:

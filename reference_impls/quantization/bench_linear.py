@@ -92,12 +92,12 @@ def _cuda_ways() -> list[Implementation]:
 
 
 def byte_limit(bits: float) -> Callable[[Workload, Ceilings], Limit | None]:
-    """The time to read a layer's weights, at so many bits each, at the measured read bandwidth."""
+    """The time to read the weights of the step's layers, at so many bits each, at the measured read bandwidth."""
 
-    def limit(workload: Workload, ceilings: Ceilings) -> Limit | None:  # noqa: ARG001 the same for all workloads
+    def limit(workload: Workload, ceilings: Ceilings) -> Limit | None:
         if ceilings.read_bytes_per_s is None:
             return None
-        moved = SIDE * SIDE * bits / 8
+        moved = int(workload.get("layers") or 1) * SIDE * SIDE * bits / 8
         formula = f"{bits:g} bits a weight / read bandwidth of {ceilings.read_bytes_per_s / 1e9:.1f} GB/s"
         return Limit(moved / ceilings.read_bytes_per_s, formula)
 

@@ -11,7 +11,7 @@ import torch
 
 from reference_impls.measurement.case import Ceilings, NotInstalledError
 from reference_impls.models.decoder import Config
-from reference_impls.quantization import bench_decode, bench_linear, bench_quality, peers
+from reference_impls.quantization import bench_decode, bench_in_a_row, bench_linear, bench_quality, peers
 from reference_impls.quantization.bench import cases
 from reference_impls.quantization.bench_decode import ON_GPU, PER_LAYER, build, packed_decoder
 from reference_impls.quantization.bench_prompts import RANDOM, prompt_of
@@ -131,6 +131,18 @@ def test_rotating_goes_through_more_bytes_than_the_footprint(monkeypatch):
     for _ in range(20):
         step()
     assert used == 2 * list(range(10))
+
+
+def test_a_row_of_layers_is_as_many_steps_and_has_their_limit():
+    single, row = (CASES[f"quantization/linear-4096-cpu/batch-1{end}"] for end in ("", "-in-a-row"))
+    calls, ceilings = [], Ceilings(read_bytes_per_s=1e9)
+    one = dataclasses.replace(single.implementations[0], prepare=lambda *_: lambda: calls.append(1))
+    bench_in_a_row._in_a_row(one).prepare(row.workload, "cpu")()
+    assert len(calls) == bench_in_a_row.IN_A_ROW == row.workload["layers"]
+    assert {one.name for one in row.implementations} < {one.name for one in single.implementations}
+    for way in row.implementations:
+        if way.limit:
+            assert way.limit(row.workload, ceilings).value == len(calls) * way.limit(single.workload, ceilings).value
 
 
 @pytest.mark.parametrize("way", ON_GPU, ids=lambda way: way.name)
