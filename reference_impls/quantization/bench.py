@@ -1,7 +1,8 @@
 """The cases of this family: what quantization costs in quality, and what it saves in bytes and time.
 
 Quality and bytes are those of whole models (bench_quality.py, bench_qat.py); time is that of one linear layer
-(bench_linear.py) or several in a row (bench_in_a_row.py), of whole decode steps (bench_decode.py, against the programs in peers.py) and of applying a method.
+(bench_linear.py) or several in a row (bench_in_a_row.py), of whole decode steps (bench_decode.py, against the programs
+in peers.py) and of applying a method.
 """
 
 from functools import partial
