@@ -57,7 +57,7 @@ class HostPlace(MemoryPlace):
 
 
 class DiskPlace:
-    """A file for each part of each layer, in a folder that goes with this object.
+    """A file for each layer, segment by segment with all its parts, in a folder that goes with this object.
 
     page_cache: whether the system may keep what it has read in memory; else its pages are dropped before each fetch,
     so that the disk is read. Systems without posix_fadvise keep them.
@@ -72,44 +72,44 @@ class DiskPlace:
 
     def put(self, layer: int, parts: Parts) -> None:
         """As `Place.put`."""
-        self._like[layer] = tuple(part[:0].cpu() for part in parts)
-        for number, part in enumerate(parts):
-            with self._path(layer, number).open("ab") as file:
-                file.write(_raw(part.cpu().contiguous()))
-                if not self.page_cache:
-                    file.flush()
-                    os.fsync(file.fileno())  # a page that is not written yet cannot be dropped
+        held = tuple(part.cpu().contiguous() for part in parts)
+        self._like[layer] = tuple(part[:0] for part in held)
+        with self._path(layer).open("ab") as file:
+            for segment in zip(*held, strict=True):
+                file.writelines(map(_raw, segment))
+            if not self.page_cache:
+                file.flush()
+                os.fsync(file.fileno())  # a page that is not written yet cannot be dropped
 
     def get(self, layer: int) -> Parts:
         """As `Place.get`; the second fetch from now writes over it."""
-        wanted = tuple(
-            like.new_empty(1).expand(self._segments(layer, number, like), *like.shape[1:])
-            for number, like in enumerate(self._like[layer])
-        )
+        count = self._path(layer).stat().st_size // self._segment_bytes(layer)
+        wanted = tuple(like.new_empty(1).expand(count, *like.shape[1:]) for like in self._like[layer])
         targets = self.buffers.take(wanted)
-        for number, target in enumerate(targets):
-            with self._path(layer, number).open("rb", buffering=0) as file:
-                if not self.page_cache:
-                    drop_pages(file)
-                fill(target, file)
+        with self._path(layer).open("rb", buffering=0) as file:
+            if not self.page_cache:
+                drop_pages(file)
+            for segment in zip(*targets, strict=True):
+                for part in segment:
+                    fill(part, file)
         return tuple(target.to(self.device) for target in targets)
 
     def keep(self, layer: int, count: int) -> None:
         """As `Place.keep`."""
-        for number, like in enumerate(self._like.get(layer, ())):
-            with self._path(layer, number).open("r+b") as file:
-                file.truncate(count * _segment_bytes(like))
+        if layer in self._like:
+            with self._path(layer).open("r+b") as file:
+                file.truncate(count * self._segment_bytes(layer))
 
     @property
     def nbytes(self) -> int:
         """As `Place.nbytes`."""
         return sum(path.stat().st_size for path in Path(self._folder.name).iterdir())
 
-    def _path(self, layer: int, number: int) -> Path:
-        return Path(self._folder.name) / f"{layer}-{number}"
+    def _path(self, layer: int) -> Path:
+        return Path(self._folder.name) / str(layer)
 
-    def _segments(self, layer: int, number: int, like: Tensor) -> int:
-        return self._path(layer, number).stat().st_size // _segment_bytes(like)
+    def _segment_bytes(self, layer: int) -> int:
+        return sum(like.element_size() * like.shape[1:].numel() for like in self._like[layer])
 
 
 def fill(target: Tensor, file: BinaryIO) -> None:
@@ -132,7 +132,3 @@ def _raw(tensor: Tensor) -> memoryview:
     """A contiguous tensor's own bytes."""
     numbers: Any = tensor.flatten().view(torch.uint8).numpy()
     return memoryview(numbers)
-
-
-def _segment_bytes(like: Tensor) -> int:
-    return like.element_size() * like.shape[1:].numel()

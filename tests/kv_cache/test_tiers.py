@@ -74,4 +74,4 @@ def test_pages_are_dropped_only_where_asked_for(monkeypatch):
         place = DiskPlace(CPU, page_cache=page_cache)
         place.put(0, parts(2, 0))
         place.get(0)
-    assert dropped == [(0, 0, os.POSIX_FADV_DONTNEED)] * 2  # of two files, once each
+    assert dropped == [(0, 0, os.POSIX_FADV_DONTNEED)]  # of the one file
