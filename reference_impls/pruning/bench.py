@@ -44,6 +44,8 @@ from reference_impls.quantization.calibration import Calibration, collect
 
 MODELS = ("tiny-target", "smollm2-135m")
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+FEW = 3
+"""Draws where no paper's claim is tested."""
 WEIGHT_METHODS = {"magnitude": magnitude, "wanda": wanda, "sparsegpt": sparsegpt}
 
 
@@ -58,7 +60,8 @@ def _quality(model: str) -> list[Case]:
     found = [_sparsity_case(model, share) for share in SHARES]
     found += [_pattern_case(model, pattern, SEEDS if small else 1) for pattern in ((2, 4), (4, 8))[: 2 if small else 1]]
     for percent in (10, 20, 30):
-        found += bench_structures.structure_cases(model, percent, _draws(small, small and percent == 20))
+        draws = SEEDS if percent == 20 else FEW  # on SmolLM2, which is slow, one
+        found += bench_structures.structure_cases(model, percent, draws if small else 1)
     for removed in range(1, 6 if small else 11):
         found += bench_structures.blocks_cases(model, removed, SEEDS if small else 1)
     return found + [case for percent in ((10, 30, 50) if small else (30,)) for case in _active_cases(model, percent)]
@@ -71,13 +74,8 @@ def _sparsity_case(model: str, sparsity: float) -> Case:
     """Half has as many draws as an interval needs, and on the tiny model what the papers' claims name besides."""
     claimed = sparsity == 0.5 or (model == "tiny-target" and sparsity == 0.6)
     configs = {name: method.Config(sparsity) for name, method in WEIGHT_METHODS.items()}
-    name, trials = f"sparsity-{sparsity * 100:.0f}", _draws(True, claimed)
-    return _mask_case(model, name, f"{sparsity:.0%} unstructured", configs, trials, sparsity=sparsity)
-
-
-def _draws(several: bool, claimed: bool) -> int:
-    """As many as an interval needs where a paper's claim is tested, else three; or one, where SmolLM2 is too slow."""
-    return SEEDS if claimed else 3 if several else 1
+    name, title = f"sparsity-{sparsity * 100:.0f}", f"{sparsity:.0%} unstructured"
+    return _mask_case(model, name, title, configs, SEEDS if claimed else FEW, sparsity=sparsity)
 
 
 def _pattern_case(model: str, pattern: tuple[int, int], trials: int) -> Case:
