@@ -30,6 +30,7 @@ from scripts.website.pages import ROOT, SHELL_MARKS, Pages, link_papers
 from scripts.website.planner import STATIC, planner_files
 from scripts.website.plots.points import DRAWN
 from scripts.website.redirects import redirect_files
+from scripts.website.reference import HIGHLIGHTED
 from scripts.website.remember import remembering
 from scripts.website.render import render
 from scripts.website.settings import read_settings
@@ -55,7 +56,7 @@ class Report:
 
 def build(root: Path, *, search: bool = True, say: Callable[[str], None] = lambda _: None) -> Report:
     """Build public/ from the checkout at `root`. Raises BuildError, with every problem found."""
-    with no_garbage_collection(), remembering(root / "build" / "cache", DRAWN, OUTLINES, STATIC):
+    with no_garbage_collection(), remembering(root / "build" / "cache", DRAWN, HIGHLIGHTED, OUTLINES, STATIC):
         return _build(root, search, say)
 
 

@@ -24,7 +24,7 @@ from scripts.website.plots.points import Point, points_of, shown_for
 from scripts.website.plots.style import Palette, family_modules
 from scripts.website.settings import Settings
 from scripts.website.staleness import stale
-from scripts.website.who_pays import STUDY, WhoPaysView, who_pays
+from scripts.website.who_pays import STUDY, Method, WhoPaysView, known_methods, who_pays
 
 INLINE = 3
 """Machines whose figures and tables stand on the page itself; Compare has them all."""
@@ -97,6 +97,10 @@ class Families:
         return points
 
     @cached_property
+    def _known_methods(self) -> dict[str, set[Method]]:
+        return known_methods(self.runs, self.modules)
+
+    @cached_property
     def listed(self) -> dict[str, list[ImplementationView]]:
         """The modules of each family that a page names."""
         named = {page.technique.family for page in self.pages.values()} - {None}
@@ -117,7 +121,8 @@ class Families:
         family = self.pages[slug].technique.family
         if family is None or slug == STUDY:
             return None
-        return who_pays(self.runs, self.modules, [(family, one.name) for one in self.shown(slug, family)])
+        shown = [(family, one.name) for one in self.shown(slug, family)]
+        return who_pays(self.runs, self.modules, shown, self._known_methods)
 
     def cold_starts(self, slug: str) -> ColdStartsView | None:
         """What was recorded of starts from files that the methods of a page made, or None."""

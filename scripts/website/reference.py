@@ -2,16 +2,17 @@
 
 import ast
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import PythonLexer
+import pygments
 
 from scripts.website.implementations import FIELDS, header_fields
 from scripts.website.outline import MemberOutline, outline_of
+from scripts.website.remember import Memory
 
 EXAMPLES = "site/examples"
+HIGHLIGHTED = Memory("highlighted", [Path(__file__)], f"pygments {pygments.__version__}")
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,15 @@ def _paragraphs(doc: str) -> list[str]:
     return [part for part in (part.strip("\n") for part in doc.split("\n\n")) if part.strip()]
 
 
+def _highlight(code: str) -> str:
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import PythonLexer
+
+    html: str = highlight(code, PythonLexer(), HtmlFormatter(nowrap=True))
+    return html
+
+
 def examples(root: Path, repo_url: str, commit: str | None) -> list[Example]:
     """Every example, by file name. Its docstring tells what it shows."""
     found = []
@@ -114,7 +124,7 @@ def examples(root: Path, repo_url: str, commit: str | None) -> list[Example]:
         doc = ast.get_docstring(ast.parse(code)) or path.stem
         title, _, rest = doc.partition("\n\n")
         body = code.split('"""', 2)[-1].strip("\n") + "\n"
-        html = highlight(body, PythonLexer(), HtmlFormatter(nowrap=True))
+        html = HIGHLIGHTED.get(body.encode(), partial(_highlight, body))
         url = f"{repo_url}/blob/{commit or 'main'}/{EXAMPLES}/{path.name}"
         found.append(Example(path.stem.replace("_", "-"), title.rstrip("."), _paragraphs(rest), html, url))
     return found

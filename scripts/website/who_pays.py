@@ -83,15 +83,21 @@ class WhoPaysView:
 
 
 def who_pays(
-    runs: Mapping[str, Run], modules: Mapping[str, Iterable[str]], shown: Iterable[Method]
+    runs: Mapping[str, Run],
+    modules: Mapping[str, Iterable[str]],
+    shown: Iterable[Method],
+    known: Mapping[str, set[Method]] | None = None,
 ) -> WhoPaysView | None:
-    """The study's variants whose method is among `shown`; None where none took part. modules: family -> its modules"""
+    """The study's variants whose method is among `shown`; None where none took part.
+
+    modules: family -> its modules. known: `known_methods` of them, for whoever asks more than once.
+    """
     found = _newest(runs)
     if found is None:
         return None
     file, run = found
     changes = [one for one in run.measurements if _is_change(one)]
-    methods, wanted = known_methods(runs, modules), set(shown)
+    methods, wanted = known or known_methods(runs, modules), set(shown)
     variants = list(dict.fromkeys(one.implementation for one in changes if one.role == "method"))
     kept = [name for name in variants if methods_of(name, methods) & wanted]
     if not kept:
