@@ -38,6 +38,8 @@ LISTED = 100
 ROOT = "../../"
 """The way from a stamped page back to the site's root: all of them lie two folders deep, as the shell does."""
 
+_BETWEEN = "\x1f"
+"""Stands in no text of the catalogue: its check refuses what cannot be printed."""
 _PAPER_LINK = re.compile(r'href="paper:([^"]*)"')
 
 
@@ -66,7 +68,7 @@ class Pages:
             trim_blocks=True,
             auto_reload=False,
         )
-        self.jinja.filters["code_spans"] = code_spans
+        self.jinja.filters |= {"cells": cells, "code_spans": code_spans}
         self.jinja.globals["report"] = partial(report_url, settings)
 
     def render(self, name: str, **context: Any) -> str:
@@ -307,6 +309,12 @@ class Pages:
         checked = sum(entry.paper.checked is not None for entry in self.derived.newest)
         counts = {"checked": checked, "total": len(self.derived.newest)}
         return {"corrections": self.render("corrections.html", root="../", corrections=found, **counts)}
+
+
+def cells(values: Iterable[object]) -> Markup:
+    """Plain values as cells of a table, escaped together: one by one, those of all tables take a tenth of a build."""
+    text = str(escape(_BETWEEN.join(map(str, values))))
+    return Markup(f"<td>{text.replace(_BETWEEN, '</td><td>')}</td>")  # noqa: S704 escaped above
 
 
 def code_spans(text: str) -> Markup:

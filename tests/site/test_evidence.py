@@ -11,6 +11,7 @@ from scripts.catalogue.load import load_catalogue
 from scripts.catalogue.model import Run
 from scripts.website.evidence import compare, run_view
 from scripts.website.implementations import FIELDS, header_fields, implementations
+from scripts.website.pages import cells
 from scripts.website.plots import points
 from scripts.website.plots.points import RESAMPLES
 
@@ -130,3 +131,8 @@ def test_medians_and_quantiles_are_numpys_to_the_last_digit(count):
         assert points.medians(rows.copy()).tolist() == expected.tolist()
         for share in (0.0, 0.025, (1 - 0.95) / 2, 0.3, 0.5, 0.975, 1.0):
             assert points.quantile(np.sort(expected), share) == np.quantile(expected, share)
+
+
+def test_cells_escape_what_they_hold():
+    assert cells(["a & b", 3, "<i>'\""]) == "<td>a &amp; b</td><td>3</td><td>&lt;i&gt;&#39;&#34;</td>"
+    assert cells(["alone"]) == "<td>alone</td>"
