@@ -127,10 +127,12 @@ def run(
 
 @cache
 def calibrated(setup: Setup, device: str) -> CostModel:
-    """Fitted to the iterations of a run of its own, after one that warms up."""
-    for _ in range(2):
-        _, engine = run(setup, lambda _: fcfs.Scheduler(), CALIBRATION_SEED, device, None, CostModel())
-    return fit(engine.measured)
+    """Fitted to the iterations of runs of its own, after one that warms up: of full batches and of emptying ones."""
+    runs = [
+        run(setup, POLICIES[name][1], CALIBRATION_SEED, device, None, CostModel())[1].measured
+        for name in ("fcfs", "fcfs", "fcfs-request-batches")
+    ]
+    return fit([*runs[1], *runs[2]])
 
 
 def _rate(setup: Setup, device: str) -> float:
