@@ -133,9 +133,9 @@ def _bound(tables: Tables, one: Measurement, machine: Machine, form: WeightForma
         cached = work.get("cached_tokens", work.get("context", 0))
         shape = tables.models[str(work["model"])].shape
         return decode_bound(shape, machine, form, tables, int(cached or 0), batch)
-    rows, columns = work.get("out"), work.get("in")
-    if one.metric == "step_time" and isinstance(rows, int) and isinstance(columns, int):
-        return linear_bound(rows, columns, batch, machine, form)
+    rows, columns, layers = work.get("out"), work.get("in"), work.get("layers", 1)
+    if one.metric == "step_time" and isinstance(rows, int) and isinstance(columns, int) and isinstance(layers, int):
+        return layers * linear_bound(rows, columns, batch, machine, form)
     return None
 
 
