@@ -11,10 +11,10 @@ from reference_impls.measurement.case import NotInstalledError, Step, Workload
 from reference_impls.models import generate as plain
 from reference_impls.models import smollm2, tiny
 from reference_impls.models.decoder import Decoder
-from reference_impls.quantization.compiled import StaticDecoder
 from reference_impls.quantization.fused import fuse
 from reference_impls.speculative_decoding import Drafter
 from reference_impls.speculative_decoding.generate import Prefilled, Result, generate, prefill
+from reference_impls.speculative_decoding.quantized_draft import compiled_score
 from reference_impls.speculative_decoding.verify import Rule
 
 ROOM = 64
@@ -148,19 +148,16 @@ def plain_step(model: Any, setup: Setup, temperature: float = 0.0) -> Step:
 
 def compiled_step(model: Any, setup: Setup, temperature: float = 0.0) -> Step:
     """As `plain_step`, its passes compiled over the memory of the same caches."""
-    caches, config, fused = ready(model, setup), plain.Config(temperature), fuse(model)
+    config, fused, held = plain.Config(temperature), fuse(model), ready(model, setup)
     generator = torch.Generator().manual_seed(0)
-    decoders = []
-    for held in caches:
-        cache: Any = held.cache
-        cache.storage[..., held.length :, :] = 0  # what is there is masked, but by a product: it must be finite
-        decoders.append(StaticDecoder(fused, cache.capacity, storage=cache.storage))
+    caches: list[Any] = [one.cache for one in held]
+    scores = [compiled_score(fused, cache) for cache in caches]
 
     def step() -> None:
-        for prompt, held, decoder in zip(prompts(setup), caches, decoders, strict=True):
-            newest = prompt[-1:]
-            for position in range(held.length, held.length + setup.tokens):
-                newest = plain.choose(decoder(newest, torch.tensor([position])), config, generator)
+        for prompt, score in zip(prompts(setup), scores, strict=True):
+            tokens = prompt.tolist()
+            for _ in range(setup.tokens):
+                tokens.append(int(plain.choose(score(tokens)[None], config, generator)))
 
     return step
 
