@@ -132,14 +132,33 @@ struct Sizes {
   float scale;                                                                              // of scores
 };
 
-// Tokens [first, end) in stretches that lie in one block: visit(place of the first, tokens before it, tokens).
+struct Row {  // a sequence
+  const int64_t* table;
+  int64_t length;
+};
+
+inline int64_t place_of(int64_t token, const Row& row, const Sizes& s) {
+  return row.table[token / s.per_block] * s.of_block + token % s.per_block * s.of_token;
+}
+
+// Tokens [first, end) in stretches that lie in one block: visit(the first, how many).
 template <typename Visit>
-inline void in_runs(int64_t first, int64_t end, const int64_t* table, const Sizes& s, const Visit& visit) {
+inline void in_runs(int64_t first, int64_t end, const Sizes& s, const Visit& visit) {
   for (int64_t at = first; at < end;) {
-    const int64_t offset = at % s.per_block, run = std::min(s.per_block - offset, end - at);
-    visit(table[at / s.per_block] * s.of_block + offset * s.of_token, at - first, run);
+    const int64_t run = std::min(s.per_block - at % s.per_block, end - at);
+    visit(at, run);
     at += run;
   }
+}
+
+// Ask for eight tokens, one request a line, without waiting. A core has few requests under way at a time, so they are
+// spread over the products of the tile before; and the second cache, since asking for the first one was no faster than
+// not asking.
+template <typename Number>
+inline void ask_for(const Number* from, const Sizes& s) {
+  for (int64_t t = 0; t < kLanes; ++t)
+    for (int64_t d = 0; d < s.dim; d += 64 / int64_t(sizeof(Number)))
+      __builtin_prefetch(from + t * s.of_token + d, 0, 2);
 }
 
 // What grows, tile by tile, for all query heads that share one head of keys.
@@ -148,18 +167,25 @@ struct Group {
   explicit Group(int64_t heads) : scores(heads * kTile), most(heads, kHidden), total(heads, 0.0f) {}
 };
 
+// Scores of a tile, while what the next one reads is on its way.
 template <typename Number>
-void score_tile(const float* queries, const Number* keys, int64_t first, int64_t end, const int64_t* table,
-                const Sizes& s, Group& group) {
-  in_runs(first, end, table, s, [&](int64_t place, int64_t seen, int64_t run) {
-    for (int64_t g = 0; g < s.heads / s.kv_heads; ++g) {
-      float* row = group.scores.data() + g * kTile + seen;
-      const float* query = queries + g * s.dim;
-      const Number* key = keys + place;
-      int64_t t = 0;
-      for (; t + kLanes <= run; t += kLanes) dots(query, key + t * s.of_token, s.of_token, s.dim, row + t);
-      for (; t < run; ++t) row[t] = dot(query, key + t * s.of_token, s.dim);
-    }
+void score_tile(const float* queries, const Number* keys, const Number* values, int64_t first, int64_t end,
+                const Row& row, const Sizes& s, Group& group) {
+  const int64_t heads = s.heads / s.kv_heads;
+  in_runs(first, end, s, [&](int64_t at, int64_t run) {
+    const Number* key = keys + place_of(at, row, s);
+    const bool more = at + kTile < row.length;
+    const int64_t later = more ? place_of(at + kTile, row, s) : 0;
+    float* scores = group.scores.data() + (at - first);
+    int64_t t = 0;
+    for (; t + kLanes <= run; t += kLanes)
+      for (int64_t g = 0; g < heads; ++g) {
+        if (more && g == 0) ask_for(keys + later + t * s.of_token, s);
+        if (more && g == heads - 1) ask_for(values + later + t * s.of_token, s);
+        dots(queries + g * s.dim, key + t * s.of_token, s.of_token, s.dim, scores + g * kTile + t);
+      }
+    for (; t < run; ++t)
+      for (int64_t g = 0; g < heads; ++g) scores[g * kTile + t] = dot(queries + g * s.dim, key + t * s.of_token, s.dim);
   });
 }
 
@@ -185,45 +211,30 @@ void share_tile(int64_t count, const Sizes& s, Group& group, float* mixed) {
 }
 
 template <typename Number>
-void mix_tile(const Number* values, int64_t first, int64_t end, const int64_t* table, const Sizes& s,
-              const Group& group, float* mixed) {
-  in_runs(first, end, table, s, [&](int64_t place, int64_t seen, int64_t run) {
+void mix_tile(const Number* values, int64_t first, int64_t end, const Row& row, const Sizes& s, const Group& group,
+              float* mixed) {
+  in_runs(first, end, s, [&](int64_t at, int64_t run) {
+    const Number* value = values + place_of(at, row, s);
     for (int64_t g = 0; g < s.heads / s.kv_heads; ++g)
-      add(group.scores.data() + g * kTile + seen, values + place, s.of_token, run, s.dim, mixed + g * s.dim);
-  });
-}
-
-// Fetch what a tile reads in the order in which it lies, one load a line: much faster than the products ask for it,
-// eight tokens and one head at a time. (Prefetching, which need not wait, was slower.)
-template <typename Number>
-void fetch_tile(const Number* from, int64_t first, int64_t end, const int64_t* table, const Sizes& s,
-                int64_t kv_heads) {
-  constexpr int64_t line = 64 / sizeof(Number);
-  in_runs(first, end, table, s, [&](int64_t place, int64_t, int64_t run) {
-    for (int64_t h = 0; h < kv_heads; ++h)
-      for (int64_t t = 0; t < run; ++t)
-        for (int64_t d = 0; d < s.dim; d += line)
-          (void)*reinterpret_cast<const volatile char*>(from + place + h * s.of_head + t * s.of_token + d);
+      add(group.scores.data() + g * kTile + (at - first), value, s.of_token, run, s.dim, mixed + g * s.dim);
   });
 }
 
 // One sequence and some heads of keys. Heads take turns within a tile, since those of a block lie together: memory
 // far apart costs a look into the page tables each time.
 template <typename Number>
-void one_row(const float* queries, const Number* keys, const Number* values, const int64_t* table, int64_t length,
-             const Sizes& s, int64_t kv_heads, float* mixed, float* log_total) {
+void one_row(const float* queries, const Number* keys, const Number* values, const Row& row, const Sizes& s,
+             int64_t kv_heads, float* mixed, float* log_total) {
   const int64_t heads = s.heads / s.kv_heads, size = heads * s.dim;
   std::vector<Group> groups(kv_heads, Group(heads));
   std::fill(mixed, mixed + kv_heads * size, 0.0f);
-  for (int64_t first = 0; first < length; first += kTile) {
-    const int64_t end = std::min(first + kTile, length);
-    fetch_tile(keys, first, end, table, s, kv_heads);
-    fetch_tile(values, first, end, table, s, kv_heads);
+  for (int64_t first = 0; first < row.length; first += kTile) {
+    const int64_t end = std::min(first + kTile, row.length);
     for (int64_t h = 0; h < kv_heads; ++h)
-      score_tile(queries + h * size, keys + h * s.of_head, first, end, table, s, groups[h]);
+      score_tile(queries + h * size, keys + h * s.of_head, values + h * s.of_head, first, end, row, s, groups[h]);
     for (int64_t h = 0; h < kv_heads; ++h) {
       share_tile(end - first, s, groups[h], mixed + h * size);
-      mix_tile(values + h * s.of_head, first, end, table, s, groups[h], mixed + h * size);
+      mix_tile(values + h * s.of_head, first, end, row, s, groups[h], mixed + h * size);
     }
   }
   for (int64_t head = 0; head < kv_heads * heads; ++head) {
@@ -243,7 +254,7 @@ void all(const float* queries, const Number* keys, const Number* values, const i
 #pragma omp parallel for num_threads(threads) if (threads > 1)
   for (int64_t piece = 0; piece < s.batch * pieces; ++piece) {
     const int64_t row = piece / pieces, place = piece % pieces * at_once * s.of_head, head = piece * heads;
-    one_row(queries + head * s.dim, keys + place, values + place, table + row * s.row_blocks, lengths[row], s,
+    one_row(queries + head * s.dim, keys + place, values + place, {table + row * s.row_blocks, lengths[row]}, s,
             at_once, mixed + head * s.dim, log_total + head);
   }
 }

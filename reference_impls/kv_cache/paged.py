@@ -10,6 +10,7 @@ Cost: 2 * layers * tokens_per_block * kv_heads * head_dim numbers a block; the g
 Checked against: the contiguous cache, for every sequence on its own; forks, swaps and shared prefixes change no token.
 """
 
+import math
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 from typing import Any
@@ -50,12 +51,11 @@ class PagedPool:
         """The batch and capacity of `shape` are not used: sequences come and go, and blocks are the capacity."""
         self.shape, self.config, self.manager = shape, config, BlockManager(config)
         block = (shape.layers, 2, shape.kv_heads, config.tokens_per_block, shape.head_dim)
-        cuda = torch.device(shape.device).type == "cuda"
         # zeros: what a mask hides is still multiplied by 0, which must not meet a NaN
-        self.storage = torch.zeros(config.device_blocks, *block, dtype=shape.dtype, device=shape.device)
-        self.host = torch.zeros(
-            config.host_blocks, *block, dtype=shape.dtype, pin_memory=cuda and config.host_blocks > 0
-        )
+        self.storage = _zeros((config.device_blocks, *block), shape.dtype, shape.device)
+        self.host = _zeros((config.host_blocks, *block), shape.dtype)
+        if self.storage.is_cuda and config.host_blocks:
+            self.host = self.host.pin_memory()
         self.vectors = self.storage.view(-1, shape.head_dim)
         """The same memory as one row of vectors, by block, layer, keys or values, head and slot."""
         self.layers = [(layer[:, 0].transpose(1, 2), layer[:, 1].transpose(1, 2)) for layer in self.storage.unbind(1)]
@@ -112,6 +112,17 @@ class PagedPool:
         for event in self._unfinished:
             torch.cuda.current_stream().wait_event(event)
         self._unfinished.clear()
+
+
+def _zeros(axes: tuple[int, ...], dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:
+    """Zeros; those of a CPU take memory only as they are written."""
+    if torch.device(device).type != "cpu":
+        return torch.zeros(axes, dtype=dtype, device=device)
+    # NumPy asks the system for zeroed memory and for large pages of it; torch writes the zeros itself.
+    line, needed = 64, math.prod(axes) * dtype.itemsize
+    memory = torch.from_numpy(np.zeros(needed + line, np.uint8))
+    start = -memory.data_ptr() % line
+    return memory[start : start + needed].view(dtype).view(axes)
 
 
 def copy_blocks(copies: list[Copy], source: Tensor, target: Tensor) -> None:

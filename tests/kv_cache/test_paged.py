@@ -1,5 +1,9 @@
 """Paged sequences give what each would give alone in a contiguous cache, whatever happens to their blocks."""
 
+import mmap
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -9,6 +13,7 @@ from reference_impls.kv_cache.shape import shape_of
 from reference_impls.models.generate import generate, pad_left
 from tests.models.conftest import SMALL, lively, seeded, some_tokens
 
+STATM = Path("/proc/self/statm")
 TOLERANCE = 1e-10  # float64, other matrix shapes
 MODEL = lively()
 
@@ -26,6 +31,11 @@ def prefill(pool, tokens):
 
 def last_logits(tokens):
     return MODEL(tokens[None])[0, -1]
+
+
+def held_bytes():
+    """Of this process."""
+    return int(STATM.read_text().split()[1]) * mmap.PAGESIZE
 
 
 def close(got, expected):
@@ -152,6 +162,18 @@ def test_waste_is_below_one_block_a_sequence():
     sequences = [prefill(pool, some_tokens(length)) for length in lengths]
     slots = sum(len(one.blocks) * 8 for one in sequences)
     assert sum(lengths) <= slots <= sum(lengths) + 7 * len(sequences)
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="the system does not say what a process holds")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_pool_on_a_cpu_takes_memory_only_as_it_is_written(dtype):
+    block = replace(shape_of(MODEL), dtype=dtype)
+    before, bytes_per_block = held_bytes(), PagedPool(block, Config(64, 1)).bytes_per_block
+    pool = PagedPool(block, Config(64, 2**30 // bytes_per_block, 2**30 // bytes_per_block))
+    assert held_bytes() - before < 2**28
+    assert pool.storage.is_contiguous()
+    assert pool.storage.data_ptr() % 64 == 0
+    assert pool.storage[:: len(pool.storage) // 9].count_nonzero() == 0
 
 
 def test_misuse_is_refused():
