@@ -141,14 +141,14 @@ def _rate(setup: Setup, device: str) -> float:
 
 def _fastserve(ageing_steps: float | None, profile: CostModel) -> Scheduler:
     """q_1 is a decode step of this machine; ageing is given in such steps, ten in the paper."""
-    quantum = profile.a + profile.c
+    quantum = profile.prefill_s(1)
     return fastserve.Scheduler(fastserve.Config(quantum, ageing_s=ageing_steps and ageing_steps * quantum))
 
 
 POLICIES: dict[str, tuple[str, Callable[[CostModel], Scheduler]]] = {
     "fcfs": ("fcfs", lambda _: fcfs.Scheduler()),
     "fcfs-request-batches": ("run_to_completion", lambda _: run_to_completion.Scheduler()),
-    "naive-mlfq": ("mlfq", lambda profile: mlfq.Scheduler(mlfq.Config(profile.a + profile.c))),
+    "naive-mlfq": ("mlfq", lambda profile: mlfq.Scheduler(mlfq.Config(profile.prefill_s(1)))),
     "fastserve": ("fastserve", partial(_fastserve, None)),
     "fastserve-ageing-10-steps": ("fastserve", partial(_fastserve, 10.0)),
 }

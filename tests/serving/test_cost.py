@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference_impls.serving.cost import (
+    COEFFICIENTS,
     CostModel,
     Iteration,
     features,
@@ -30,7 +31,23 @@ def measured(model, count, noise=0.0):
 
 def test_the_fit_finds_what_made_the_data():
     model = CostModel(0.02, 3e-5, 1e-3, 2e-7, 4e-9, 0.01)
-    assert astuple(fit(measured(model, 40))) == pytest.approx(astuple(model), rel=1e-6)
+    found = fit(measured(model, 40))
+    assert astuple(found)[:COEFFICIENTS] == pytest.approx(astuple(model)[:COEFFICIENTS], rel=1e-6)
+    assert found.beyond == pytest.approx((0,) * 8, abs=1e-9)
+
+
+def test_the_fit_finds_which_numbers_of_decoders_are_slow():
+    """Negative control: the line alone, which is off by what two and three of them take beyond it."""
+    model = CostModel(0.04, 2e-3, 0.006, beyond=(0.0, 0.016, 0.03, 0.0))
+    rng = np.random.default_rng(0)
+    rows = [(0, int(n), int(kv)) for n, kv in zip(rng.integers(1, 5, 400), rng.integers(10, 500, 400), strict=True)]
+    rows += [(int(tokens), 0, 0) for tokens in rng.integers(2, 200, 60)]
+    noise = np.exp(0.03 * rng.standard_normal(len(rows)))
+    data = [Iteration(*row, model.seconds(*row) * float(more)) for row, more in zip(rows, noise, strict=True)]
+    found = fit(data)
+    assert relative_errors(found, data).mean() < 0.04
+    assert relative_errors(replace(found, beyond=()), data).mean() > 0.08
+    assert found.beyond[2] > found.beyond[1] > max(found.beyond[0], found.beyond[3])
 
 
 def test_a_few_odd_iterations_do_not_move_the_fit():
@@ -51,6 +68,9 @@ def test_each_part_of_an_iteration_has_its_coefficient():
     assert model.seconds(2, 3, 4) == 1 + 20 + 300 + 4000  # one pass
     assert model.prefill_s(4) == 1 + 40 + 1e4 * 10  # pairs within: 1 + 2 + 3 + 4
     assert model.prefill_s(1) == 101.0
+    steps = replace(model, beyond=(0.5, 7.0))
+    assert [steps.seconds(0, n, 0) - model.seconds(0, n, 0) for n in range(4)] == [0, 0.5, 7, 0]
+    assert steps.prefill_s(1) == 101.5
 
 
 def test_the_error_on_held_out_iterations_is_that_of_the_noise():
@@ -79,5 +99,7 @@ def test_interpolation_between_profiled_lengths():
 def test_refusals():
     with pytest.raises(ValueError, match="0 or more"):
         CostModel(a=-1.0)
+    with pytest.raises(ValueError, match="some time"):
+        CostModel(a=1.0, c=0.0, beyond=(0.0, -1.0))
     with pytest.raises(ValueError, match="at least as many"):
         fit([Iteration(1, 0, 0, 1.0)])
