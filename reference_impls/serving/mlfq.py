@@ -65,8 +65,12 @@ class Scheduler:
 
     def enter(self, job: Job, state: State) -> None:
         """Begin to wait."""
-        self._push(job, self.entry_level(job, state))
-        self._wait(job, job.arrival_s)
+        level = self.entry_level(job, state)
+        self._use(level)
+        self.queues.push(job, level)
+        job.waiting_since_s = job.arrival_s
+        if level and self.config.ageing_s is not None:
+            self.ageing.extend([job])
 
     def leave(self, job: Job) -> None:
         """Go."""
@@ -90,7 +94,11 @@ class Scheduler:
             job.charge_s += charged
             job.waiting_since_s = now
             if job.charge_s > quanta[job.level]:
-                self._move(job, job.level + self.levels_down(job, state))
+                level = job.level + self.levels_down(job, state)
+                if level >= len(quanta):
+                    self._use(level)
+                self.queues.move(job, level)
+                job.charge_s = 0.0
                 job.demotions += 1
         if self.config.ageing_s is not None:
             self._note_waits(batch, now)
@@ -110,29 +118,19 @@ class Scheduler:
 
     def _note_waits(self, batch: Batch, now: float) -> None:
         """Whoever ran before and did not run now has waited since: they join the line of those that age."""
-        for job in self._ran_last:
-            if job.waiting_since_s != now and job.level:
-                self.ageing.push(job)
+        self.ageing.extend([job for job in self._ran_last if job.waiting_since_s != now and job.level])
         self._ran_last = [*batch.jobs]
 
-    def _wait(self, job: Job, since_s: float) -> None:
-        """In the top level there is nowhere to rise to."""
-        job.waiting_since_s = since_s
-        if job.level and self.config.ageing_s is not None:
-            self.ageing.push(job)
-
-    def _push(self, job: Job, level: int) -> None:
+    def _use(self, level: int) -> None:
+        """Make sure of a level, and of all above it."""
         while len(self._quanta) <= level:
             self._quanta.append(self.config.quantum(len(self._quanta)))
-        self.queues.push(job, level)
-
-    def _move(self, job: Job, level: int) -> None:
-        self.queues.remove(job)
-        job.charge_s = 0.0
-        self._push(job, level)
+        self.queues.use(level)
 
     def _promote(self, now: float, after_s: float) -> None:
-        while (job := self.ageing.oldest()) is not None and now - job.waiting_since_s > after_s:
-            self._move(job, 0)
-            self._wait(job, now)
+        """To the top, where there is nowhere to rise to, so that they are not in the line that ages."""
+        for job in self.ageing.take(now, after_s):
+            self.queues.move(job, 0)
+            job.charge_s = 0.0
+            job.waiting_since_s = now
             job.promotions += 1

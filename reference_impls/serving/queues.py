@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -23,7 +23,7 @@ class Unchanging:
 
 
 class LevelQueues:
-    """A queue a level, the highest priority first; levels appear as they are needed.
+    """A queue a level, the highest priority first; levels appear as they are used.
 
     An OrderedDict is a linked list with an index: putting at either end and taking from anywhere take constant time,
     and going through it meets no traces of what has left.
@@ -33,10 +33,20 @@ class LevelQueues:
         self.levels: list[OrderedDict[int, Job]] = []
         self.turns = 0
 
-    def push(self, job: Job, level: int) -> None:
-        """Put at the end of a level; the job remembers which."""
+    def use(self, level: int) -> None:
+        """Make sure of a level, and of all above it."""
         while len(self.levels) <= level:
             self.levels.append(OrderedDict())
+
+    def push(self, job: Job, level: int) -> None:
+        """Put at the end of a level; the job remembers which."""
+        self.turns += 1
+        job.level, job.turn = level, self.turns
+        self.levels[level][job.id] = job
+
+    def move(self, job: Job, level: int) -> None:
+        """Take from where it stands, and put at the end of a level."""
+        del self.levels[job.level][job.id]
         self.turns += 1
         job.level, job.turn = level, self.turns
         self.levels[level][job.id] = job
@@ -82,9 +92,9 @@ class AgeingLine:
         self.line: deque[tuple[float, Job]] = deque()
         self.most = 64
 
-    def push(self, job: Job) -> None:
-        """The job begins to wait, not before those already in line; the time tells this wait from later ones."""
-        self.line.append((job.waiting_since_s, job))
+    def extend(self, jobs: Iterable[Job]) -> None:
+        """Jobs begin to wait, not before those already in line; the time tells this wait from later ones."""
+        self.line.extend([(job.waiting_since_s, job) for job in jobs])
         if len(self.line) > self.most:  # sweep out stale entries whenever the line has doubled
             self.line = deque(entry for entry in self.line if entry[0] == entry[1].waiting_since_s)
             self.most = 2 * len(self.line) + 64
@@ -94,3 +104,12 @@ class AgeingLine:
         while self.line and self.line[0][0] != self.line[0][1].waiting_since_s:
             self.line.popleft()
         return self.line[0][1] if self.line else None
+
+    def take(self, now: float, after_s: float) -> list[Job]:
+        """Take out all that have waited longer, the longest first."""
+        line, found = self.line, []
+        while line and now - line[0][0] > after_s:
+            since, job = line.popleft()
+            if since == job.waiting_since_s:
+                found.append(job)
+        return found

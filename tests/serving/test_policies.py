@@ -89,6 +89,7 @@ def test_enst_is_the_double_sum(levels, batch):
     scheduler = fastserve.Scheduler(config)
     jobs = [Job(n, 0.0, 4, 4) for n in range(len(levels))]
     for job, level in zip(jobs, levels, strict=True):
+        scheduler.queues.use(level)
         scheduler.queues.push(job, level)
     state = State(0.0, EXACT.prefill_s, batch)
     for one in jobs:
@@ -100,6 +101,7 @@ def test_enst_is_the_double_sum(levels, batch):
 def test_enst_is_cut_by_ageing():
     scheduler = fastserve.Scheduler(fastserve.Config(quantum_s=1.0, ageing_s=3.0))
     high, low = Job(0, 0.0, 4, 4), Job(1, 0.0, 4, 4, waiting_since_s=8.0)
+    scheduler.queues.use(4)
     scheduler.queues.push(high, 0)
     scheduler.queues.push(low, 4)
     assert scheduler.enst(low, State(10.0, EXACT.prefill_s, 1)) == 1.0  # waits 2 s of 3, would wait 2 + 4 + 8 + 16
@@ -156,14 +158,22 @@ def test_ordered_policies_sort(rows):
         assert sorted(jobs, key=lambda job: scheduler.needed(job, state)) == sorted(jobs, key=key)
 
 
-@given(steps=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), max_size=60))
+@given(steps=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3), st.booleans()), max_size=60))
 def test_queues_against_lists(steps):
     queues, line = LevelQueues(), OrderedLine()
+    queues.use(3)
     plain: list[list[Job]] = [[], [], [], []]
     jobs = [Job(n, 0.0, 1, 1) for n in range(10)]
-    for number, level in steps:
+    for number, level, moves in steps:
         job = jobs[number]
-        if any(job in one for one in plain):
+        is_in = any(job in one for one in plain)
+        if is_in and moves:
+            plain[job.level].remove(job)
+            plain[level].append(job)
+            queues.move(job, level)
+            line.remove(job)
+            line.push(job, (level,))
+        elif is_in:
             queues.remove(job)
             line.remove(job)
             plain[job.level].remove(job)
@@ -179,14 +189,17 @@ def test_queues_against_lists(steps):
 def test_the_ageing_line_forgets_what_has_moved():
     line, jobs = AgeingLine(), [Job(n, 0.0, 1, 1) for n in range(3)]
     for job in jobs:
-        line.push(job)
+        line.extend([job])
     jobs[0].waiting_since_s += 1.0
     assert line.oldest() is jobs[1]
     for _ in range(1000):
         jobs[0].waiting_since_s += 1.0
-        line.push(jobs[0])
+        line.extend([jobs[0]])
     assert len(line.line) <= 64
     assert line.oldest() is jobs[1]
+    assert line.take(1.0, 1.0) == []
+    assert line.take(1.5, 1.0) == jobs[1:]
+    assert line.oldest() is jobs[0]
 
 
 @pytest.mark.parametrize(
