@@ -79,6 +79,7 @@ def _step_case(model: str, batch: int, cached: int) -> Case:
         "one-page": ("method", "paged", partial(_paged, model, batch, cached, cached + 8)),
     }
     notes = {
+        "paged-16": "a pool asks the system for large pages of memory; the contiguous cache takes what it is given",
         "one-page": "one page holds the whole sequence: what the loops in C++ change, apart from the pages",
         "paged-16-gather": "copies the pages into one tensor before each layer's attention",
     }

@@ -12,6 +12,7 @@ Checked against: the limits of every iteration; chunked output equals whole outp
 """
 
 from collections.abc import Callable, Iterable
+from itertools import chain, islice
 
 from reference_impls.serving import Batch, Job, Limits
 
@@ -32,10 +33,16 @@ def share_of(job: Job, limits: Limits, room: int, is_first: bool) -> int:
 
 def compose(ordered: Iterable[Job], limits: Limits, claim: Claim | None = None) -> Batch:
     """Take jobs in their order until the batch is full or no token is left; pass over whose cache has no room."""
+    rest = iter(ordered)
+    first = list(islice(rest, limits.batch))
+    if claim is None and len(first) <= limits.tokens:  # most iterations are of decodes alone; this is `is_decode`
+        decodes = [job.generated > 0 and job.prompt + job.generated - job.cached == 1 for job in first]
+        if all(decodes):
+            return counted(Batch(first, [1] * len(first), decoders=len(first)))
     jobs: list[Job] = []
     shares: list[int] = []
     room, most, passed_over, decoders = limits.tokens, limits.batch, 0, 0
-    for job in ordered:
+    for job in chain(first, rest):
         pending = job.prompt + job.generated - job.cached
         share = 1 if pending == 1 else share_of(job, limits, room, not jobs)
         if share == 0 or (claim is not None and not claim(job, share)):

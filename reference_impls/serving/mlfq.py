@@ -87,10 +87,11 @@ class Scheduler:
 
     def ran(self, batch: Batch, seconds: float, state: State) -> None:
         """Charge every member, and move down those that have used up their quantum."""
-        now, quanta, charged = state.now, self._quanta, seconds
-        for job, tokens in zip(batch.jobs, batch.tokens, strict=True):
-            if batch.prefill_tokens:
-                charged = self.charge(job, tokens, batch, seconds, state)
+        now, quanta, charges = state.now, self._quanta, [seconds] * len(batch.jobs)
+        if batch.prefill_tokens:
+            members = zip(batch.jobs, batch.tokens, strict=True)
+            charges = [self.charge(job, tokens, batch, seconds, state) for job, tokens in members]
+        for job, charged in zip(batch.jobs, charges, strict=True):
             job.charge_s += charged
             job.waiting_since_s = now
             if job.charge_s > quanta[job.level]:
