@@ -19,7 +19,7 @@ from reference_impls.kv_cache.shape import CacheShape
 from reference_impls.measurement.case import Case, Ceilings, Implementation, Limit, Quality, Step, Workload
 from reference_impls.models.cache import Cache
 from reference_impls.models.decoder import Block, Decoder
-from reference_impls.pruning.bench_models import Way, load_model, tokens_of, value_case
+from reference_impls.pruning.bench_models import SEEDS, Way, load_model, tokens_of, value_case
 
 MODEL = "tiny-target"
 BATCH, TOKENS, GROUP = 8, 512, 32
@@ -139,7 +139,7 @@ def _stall_case(link: str) -> Case:
         "stall_share",
         ways,
         _work(bytes_per_s=LINKS[link], passes=PASSES),
-        trials=5,
+        trials=SEEDS,
         why="at least the first layer's load, which has nothing to hide behind",
     )
 

@@ -14,7 +14,7 @@ from reference_impls.kv_cache.blocks import BlockManager, Config
 from reference_impls.kv_cache.paged import PagedPool
 from reference_impls.kv_cache.prefix import PrefixTree
 from reference_impls.measurement.case import Case, Ceilings, Implementation, Limit, Role, Step, Workload
-from reference_impls.pruning.bench_models import Way, load_model, tokens_of, value_case
+from reference_impls.pruning.bench_models import SEEDS, Way, load_model, tokens_of, value_case
 
 MAX_TOKENS, REQUESTS = 2048, 64
 SHARED, OWN = 192, 32
@@ -62,7 +62,7 @@ def _waste_case() -> Case:
         "kv_waste",
         ways,
         {"model": "tiny-target", "lengths": "lognormal around 300, sigma 0.9, seen midway", "max_tokens": MAX_TOKENS},
-        trials=5,
+        trials=SEEDS,
         why="at most tokens_per_block - 1 slots a sequence",
     )
 

@@ -19,7 +19,7 @@ from reference_impls.kv_cache.evict import Layer
 from reference_impls.kv_cache.shape import CacheShape
 from reference_impls.measurement.case import Case, Value
 from reference_impls.models import smollm2
-from reference_impls.pruning.bench_models import PROPERTY, Way, load_model, tokens_of, value_case
+from reference_impls.pruning.bench_models import PROPERTY, SEEDS, Way, load_model, tokens_of, value_case
 
 CONTEXT, PROMPT, CHUNK = 512, 256, 16
 """Tokens of a window, those of them that are cached before anything is scored, and tokens a pass behind them."""
@@ -27,7 +27,7 @@ WINDOWS = {"tiny-target": 4, "smollm2-135m": 1}
 BUDGETS = (32, 64, 128)
 BITS = (2, 4, 8)
 NEEDLE_BUDGETS = (64, 128)
-TEXT_TOKENS, TRIALS = 400, 5
+TEXT_TOKENS, TRIALS = 400, SEEDS
 RECENT = 32
 Make = Callable[[CacheShape], Any]
 

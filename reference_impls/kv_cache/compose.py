@@ -22,6 +22,8 @@ from reference_impls.kv_cache.shape import CacheShape
 from reference_impls.models.cache import Cache
 
 REFUSED = {
+    ("eviction", "eviction"): "after both, a token is left only where both would keep it, so neither budget is used up"
+    " and each looks at attention that the other has thinned out; give one method a `keep_indices` that weighs both",
     (
         "eviction",
         "kivi",
@@ -35,7 +37,21 @@ REFUSED = {
     " that takes a table for each head",
     ("eviction", "prefix"): "what one question needs of a prefix is not what the next one needs: a cut prefix must not"
     " be shared",
+    ("kivi", "kivi"): "codes of codes round twice and save nothing; choose one number of bits",
+    ("kivi", "prefix"): "keys depend on how much of what precedes them was rounded when they were computed, and that"
+    " depends on the passes of a request: what it shared would not be what recomputing gives; share blocks of plain"
+    " numbers",
+    ("offload", "offload"): "one setting already divides the layers among device, host and disk; add up the shares",
     ("offload", "paged"): "paged swaps whole sequences between pools itself (swap_out, swap_in)",
+    (
+        "offload",
+        "prefix",
+    ): "offloaded layers are those of one batch, in no blocks that another request could name; share"
+    " blocks of a paged pool, and let sequences that wait be swapped out of it",
+    ("paged", "paged"): "a block of blocks is a larger block; choose one tokens_per_block",
+    ("paged", "prefix"): "it is built in, and a request's tokens choose its blocks, which no empty cache knows: make"
+    " `prefix.PrefixTree(pool.manager)` of a PagedPool and begin each request with its `start`",
+    ("prefix", "prefix"): "two trees over one pool would each hold blocks that only the other can give up; keep one",
 }
 """Pairs of kinds that do not go together, and why."""
 
@@ -57,11 +73,11 @@ def compose(shape: CacheShape, first: tuple[str, Any], second: tuple[str, Any]) 
     if kinds == ("eviction", "kivi") and getattr(evictions()[name], "ONCE", False):
         rest = kivi.new_cache(shape, other_config)
         return EvictingCache(shape, evictions()[name], config, rest)
+    if kinds in MADE:
+        return MADE[kinds](shape, config, other_config)
     if kinds in REFUSED:
         raise RefusedError(f"{name} with {other}: {REFUSED[kinds]}")
-    if kinds not in MADE:
-        raise RefusedError(f"{name} with {other}: nobody has said what that would be")
-    return MADE[kinds](shape, config, other_config)
+    raise ValueError(f"{name} or {other} is no technique of this family")
 
 
 def _offloaded_codes(shape: CacheShape, codes: kivi.Config, away: offload.Config) -> SealedCache:

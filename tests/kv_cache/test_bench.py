@@ -13,6 +13,7 @@ from reference_impls.measurement.case import Ceilings
 from reference_impls.models.attend import grouped_attention
 from scripts.bench.runner import Budget, run_case
 from scripts.catalogue.vocabulary import METRICS
+from scripts.website.verdicts import MIN_SAMPLES
 
 CEILINGS = Ceilings(read_bytes_per_s=1e10, matmul_flops_per_s={"float32": 1e11}, host_to_device_bytes_per_s=5e10)
 FAMILIES = {"kv_cache": bench.cases(), "attention": attention_bench.cases()}
@@ -30,6 +31,11 @@ def test_ids_are_of_the_family_and_unique_and_modules_exist(family):
         for one in case.implementations:
             if one.role == "method":
                 import_module(f"reference_impls.{family}.{one.module}")
+
+
+def test_every_value_that_varies_has_samples_for_an_interval():
+    for case in FAMILIES["kv_cache"]:
+        assert case.timed or case.trials == 1 or case.trials >= MIN_SAMPLES, case.id
 
 
 def values(name):
@@ -79,7 +85,7 @@ def test_waste_is_that_of_the_lengths():
         for size in (16, 64):
             slots = sum(-(-length // size) * size for length in lengths)
             assert found[f"paged-{size}"][seed] == pytest.approx(100 * (1 - sum(lengths) / slots))
-    assert found["paged-1"] == [0.0] * 5
+    assert found["paged-1"] == [0.0] * 6
 
 
 def test_bytes_moved_are_those_of_the_formula(monkeypatch):

@@ -1,6 +1,6 @@
 """Pairs that are made equal their parts where one is at its identity; the others are refused with a reason."""
 
-from itertools import combinations
+from itertools import combinations_with_replacement
 
 import pytest
 import torch
@@ -8,6 +8,8 @@ import torch
 from reference_impls.kv_cache import caches, evict, evictions, kivi, offload, paged, snapkv
 from reference_impls.kv_cache.blocks import OutOfBlocksError
 from reference_impls.kv_cache.compose import MADE, REFUSED, RefusedError, compose, kind
+from reference_impls.kv_cache.paged import PagedPool
+from reference_impls.kv_cache.prefix import PrefixTree
 from tests.kv_cache.models import MODEL, MORE, PROMPT, expected, run, shape
 
 CODES = kivi.Config(4, 16, 8)
@@ -75,15 +77,40 @@ def watched(cache):
         return run(cache)
 
 
-@pytest.mark.parametrize("pair", [*combinations(NAMES, 2)], ids="-".join)
-def test_every_pair_is_made_or_refused_with_a_reason(pair):
-    made = {("kivi", "offload"), ("kivi", "paged"), ("kivi", "snapkv")}
-    if pair in made:
+@pytest.mark.parametrize("pair", [*combinations_with_replacement(NAMES, 2)], ids="-".join)
+def test_every_pair_is_made_or_refused_with_its_own_reason(pair):
+    if pair in {("kivi", "offload"), ("kivi", "paged"), ("kivi", "snapkv")}:
         return
-    configs = [(name, None) for name in pair]
     with pytest.raises(RefusedError) as refusal:
-        compose(shape(), *configs)
-    assert len(str(refusal.value)) > 30
+        compose(shape(), *((name, None) for name in pair))
+    kinds = tuple(sorted(map(kind, pair)))
+    names, _, reason = str(refusal.value).partition(": ")
+    assert sorted(names.split(" with ")) == sorted(pair)
+    assert reason == REFUSED[kinds]
+
+
+def test_reasons_are_of_their_pair_and_say_enough():
+    assert len({*REFUSED.values()}) == len(REFUSED)
+    for pair, reason in REFUSED.items():
+        assert len(reason.split()) >= 8, pair
+        assert "nobody has said" not in reason
+    kinds = sorted({kind(name) for name in NAMES})
+    assert {*MADE, *REFUSED} == {*combinations_with_replacement(kinds, 2)}
+    with pytest.raises(ValueError, match="no technique of this family"):
+        compose(shape(), ("kivi", CODES), ("pagged", BLOCKS))
+
+
+def test_a_shared_prefix_in_pages_is_made_as_its_refusal_says():
+    assert "prefix.PrefixTree(pool.manager)" in REFUSED["paged", "prefix"]
+    pool = PagedPool(shape(), BLOCKS)
+    tree = PrefixTree(pool.manager)
+    first = pool.new_sequence()
+    MODEL(PROMPT[:1], pool.batch([first]))
+    tree.keep(PROMPT[0].tolist(), first)
+    request = torch.cat([PROMPT[:1], MORE[:1]], 1)
+    second = tree.start(request[0].tolist())
+    assert second.length == 32
+    assert torch.allclose(MODEL(request[:, 32:], pool.batch([second])), expected()[:1, 32:], atol=1e-10)
 
 
 def test_the_tables_are_sorted_and_apart():
