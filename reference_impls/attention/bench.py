@@ -1,9 +1,9 @@
-"""The cases of attention: time and scores in memory by length, shared heads and latents by quality, GPU kernels."""
+"""The cases of attention: time and memory by length, shared heads and latents by quality, GPU kernels."""
 
-from reference_impls.attention import bench_heads, bench_time
+from reference_impls.attention import bench_heads, bench_prefill, bench_time
 from reference_impls.measurement.case import Case
 
 
 def cases() -> list[Case]:
     """All of them: values first, then times."""
-    return [*bench_heads.cases(), *bench_time.cases()]
+    return [*bench_heads.cases(), *bench_prefill.cases(), *bench_time.cases()]

@@ -100,7 +100,7 @@ def test_bytes_moved_are_those_of_the_formula(monkeypatch):
 def test_every_way_of_decode_attention_computes_the_same(name, monkeypatch):
     if name == "paged-cpu" and cpp.obstacle():
         pytest.skip(cpp.obstacle())
-    queries, keys, values = bench_time._inputs(1, 64, torch.float32, "cpu")
+    queries, keys, values = bench_time.inputs(1, 64, torch.float32, "cpu")
     if name == "paged-8-bit":
         codes, rows = bench_time.coded(keys, values, 8)
         got = bench_time.decode(queries, codes, rows, path="gather")
