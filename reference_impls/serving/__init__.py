@@ -54,6 +54,7 @@ class Job:
     last_token_s: float = -1.0
     finished_s: float | None = None
     cancelled: bool = False
+    refused: str = ""  # why it could never run
     preemptions: int = 0
     demotions: int = 0
     promotions: int = 0

@@ -31,8 +31,16 @@ def share_of(job: Job, limits: Limits, room: int, is_first: bool) -> int:
     return min(pending, limits.chunk, room)
 
 
-def compose(ordered: Iterable[Job], limits: Limits, claim: Claim | None = None) -> Batch:
-    """Take jobs in their order until the batch is full or no token is left; pass over whose cache has no room."""
+def compose(
+    ordered: Iterable[Job],
+    limits: Limits,
+    claim: Claim | None = None,
+    recall: Callable[[Job], None] | None = None,
+) -> Batch:
+    """Take jobs in their order until the batch is full or no token is left; pass over whose cache has no room.
+
+    recall: called for each job that holds no memory just before its turn, to say how much of it is known.
+    """
     rest = iter(ordered)
     first = list(islice(rest, limits.batch))
     if claim is None and len(first) <= limits.tokens:  # most iterations are of decodes alone; this is `is_decode`
@@ -43,6 +51,8 @@ def compose(ordered: Iterable[Job], limits: Limits, claim: Claim | None = None) 
     shares: list[int] = []
     room, most, passed_over, decoders = limits.tokens, limits.batch, 0, 0
     for job in chain(first, rest):
+        if recall is not None and job.place == "nowhere":
+            recall(job)
         pending = job.prompt + job.generated - job.cached
         share = 1 if pending == 1 else share_of(job, limits, room, not jobs)
         if share == 0 or (claim is not None and not claim(job, share)):

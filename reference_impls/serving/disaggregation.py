@@ -91,6 +91,7 @@ def merged(records: list[Record]) -> Record:
     whole = Record()
     for one in records:
         whole.jobs += one.jobs
+        whole.refused += one.refused
         whole.gaps += one.gaps
         whole.iterations += one.iterations
         whole.token_steps += one.token_steps

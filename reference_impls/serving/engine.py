@@ -14,7 +14,7 @@ Checked against: each request's tokens are those that it gets alone, whatever wa
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -37,8 +37,8 @@ from reference_impls.serving.serve import Record, Server
 class Config:
     """Memory in blocks, what happens when it runs short, and what an iteration may hold.
 
-    stop_token: ends an answer early; reuse: keep the blocks of finished requests for others that begin alike;
-    side_stream: on CUDA, copy caches on a stream of their own, so that iterations go on meanwhile.
+    stop_token: ends an answer early; reuse: blocks that requests leave stay known, to others that begin alike, until
+    somebody needs the memory; side_stream: on CUDA, copy caches on a stream of their own, so that iterations go on.
     """
 
     space: SpaceConfig
@@ -65,10 +65,9 @@ class Engine:
     ) -> None:
         self.model, self.config, self.clock = model, config, clock
         self.device = model.embedding.weight.device
-        space = config.space
-        memory = blocks.Config(space.tokens_per_block, space.device_blocks, min(space.host_blocks, 1 << 16))
-        if space.swap == "recompute":
-            memory = blocks.Config(space.tokens_per_block, space.device_blocks, 0)
+        space = replace(config.space, host_blocks=min(config.space.host_blocks, 1 << 16))
+        on_host = 0 if space.swap == "recompute" else space.host_blocks
+        memory = blocks.Config(space.tokens_per_block, space.device_blocks, on_host)
         self.pool = PagedPool(shape_of(model), memory)
         self.tree = PrefixTree(self.pool.manager) if config.reuse else None
         self.tokens = {number: prompt.tolist() for number, prompt in prompts.items()}
@@ -98,13 +97,12 @@ class Engine:
         """From here on the clock runs: deciding is part of an iteration."""
         self._began_s = self.clock()
 
-    def admit(self, job: Job) -> None:
-        """Look whether the beginning of its prompt is known."""
+    def recall(self, job: Job) -> None:
+        """Look how much of its beginning is known, and hold nothing of it: it may be gone when the job can run."""
         if self.tree is not None:
-            found = self.tree.start(self.tokens[job.id][:-1])
-            self.sequences[job.id] = found
+            found = self.tree.start(self.tokens[job.id])
             job.cached = found.length
-            self.reused_tokens += found.length
+            self.pool.free(found)
 
     def run(self, batch: Batch, most: int, until_s: float) -> tuple[int, float, float]:  # noqa: ARG002 the face has them
         """One pass over the batch."""
@@ -133,9 +131,6 @@ class Engine:
 
     def _rows(self, jobs: list[Job], new: int) -> list[int]:
         """One pass over jobs that each take `new` tokens."""
-        for job in jobs:
-            if job.id not in self.sequences:
-                self.sequences[job.id] = self.pool.new_sequence()
         rows = torch.tensor([self.tokens[job.id][job.cached : job.cached + new] for job in jobs], device=self.device)
         cache = self.pool.batch([self.sequences[job.id] for job in jobs])
         with in_place(self.model, cache) if new == 1 else nullcontext():
@@ -147,6 +142,13 @@ class Engine:
         """Keep what others may begin with."""
 
     # The mover.
+
+    def start(self, job: Job) -> None:
+        """Take the known blocks that `recall` has counted; others may have become known since."""
+        counted = self.tokens[job.id][: job.cached + 1]
+        found = self.pool.new_sequence() if self.tree is None else self.tree.start(counted)
+        self.sequences[job.id] = found
+        self.reused_tokens += found.length
 
     def save(self, job: Job) -> None:
         """Copy its cache to the host."""
@@ -160,11 +162,11 @@ class Engine:
         self.pool.swap_in(self.sequences[job.id], self.stream)
 
     def drop(self, job: Job) -> None:
-        """Give its blocks back, wherever they lie; those of a finished answer may stay known."""
+        """Give its blocks back, wherever they lie; those on the device may stay known while nobody needs them."""
         sequence = self.sequences.pop(job.id, None)
         if sequence is None:
             return
-        if self.tree is not None and job.finished_s is not None and sequence.place == "device":
+        if self.tree is not None and sequence.place == "device":
             self.tree.keep(self.tokens[job.id][: sequence.length], sequence)
         self.pool.free(sequence)
 

@@ -9,6 +9,9 @@ from reference_impls.serving import Job
 class Mover(Protocol):
     """Who really moves the caches: the engine. A simulation needs none."""
 
+    def start(self, job: Job) -> None:
+        """Its cache begins on the device; `cached` tokens of it are known already."""
+
     def save(self, job: Job) -> None:
         """Copy to the host; the device's blocks may be reused once `free_device` is called."""
 

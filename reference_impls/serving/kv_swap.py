@@ -4,7 +4,8 @@ Paper: arXiv 2305.05920 (FastServe), section 4.2, and its released code; 2309.06
     reactive ways.
 Idea: while an iteration runs, copy out what will not be needed soon and copy in what will, so that nobody waits.
 Symbols: nothing.
-Simplified: counts of blocks, not their numbers; one copy a direction at a time, both directions at full speed.
+Simplified: counts of blocks, not their numbers, so a block that several jobs share counts for each of them; one copy a
+    direction at a time, both directions at full speed.
 Differs: where even the host is full, a cache is dropped and computed again, which neither source describes.
 Cost: a sort of the jobs on the device whenever blocks run short.
 Checked against: blocks conserved in every tier after any sequence of operations.
@@ -115,6 +116,8 @@ class Space:
             return self._bring_back(job, needed, key)
         if not self._has_room(needed - job.blocks, job, key):
             return False
+        if self.mover and job.place == "nowhere":
+            self.mover.start(job)
         self._take(job, needed - job.blocks)
         self.claimed.add(job.id)
         self.forced = False

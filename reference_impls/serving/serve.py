@@ -28,8 +28,8 @@ class Executor(Protocol):
     def begin(self) -> None:
         """A round begins."""
 
-    def admit(self, job: Job) -> None:
-        """A job has arrived; what is known of its prompt may count as cached."""
+    def recall(self, job: Job) -> None:
+        """What is known of its prompt may count as cached: asked on arrival and when it may begin. Takes no memory."""
 
     def run(self, batch: Batch, most: int, until_s: float) -> tuple[int, float, float]:
         """Run once, or up to `most` times until `until_s` seconds have passed, the iteration that passes them included.
@@ -46,15 +46,23 @@ class Executor(Protocol):
 
 @dataclass
 class Record:
-    """What a run leaves: jobs in the order of their ends, and gaps between tokens as (seconds, how many)."""
+    """What a run leaves: jobs in the order of their ends, and gaps between tokens as (seconds, how many).
+
+    refused: jobs that could never fit; their `refused` says why, and they are not among `jobs`.
+    """
 
     jobs: list[Job] = field(default_factory=list)
+    refused: list[Job] = field(default_factory=list)
     gaps: list[tuple[float, int]] = field(default_factory=list)
     iterations: int = 0
     token_steps: int = 0
     decisions: int = 0
     stalled_s: float = 0.0
     end_s: float = 0.0
+
+
+class RefusedError(ValueError):
+    """A request that could never fit."""
 
 
 class Server:
@@ -78,16 +86,16 @@ class Server:
         self._same = False  # whether nobody has come or gone since
 
     def submit(self, job: Job) -> None:
-        """A request arrives. Refuses what could never fit."""
+        """A request arrives. RefusedError, and nothing has changed, for what could never fit."""
         if self.space is not None:
             needed = self.space.config.blocks_for(job.prompt + job.output)
             if needed > self.space.config.device_blocks:
-                raise ValueError(
+                raise RefusedError(
                     f"request {job.id} needs {needed} blocks, the device has {self.space.config.device_blocks}"
                 )
         self.live[job.id] = job
         self._same = False
-        self.executor.admit(job)
+        self.executor.recall(job)
         self.scheduler.enter(job, self.state)
 
     def cancel(self, job_id: int) -> None:
@@ -97,7 +105,7 @@ class Server:
         self._end(job)
 
     def serve(self, requests: Iterable[Request]) -> Record:
-        """Run a trace to its end."""
+        """Run a trace to its end. A request that could never fit is refused, and the others go on."""
         return self.serve_jobs(Job(one.id, one.arrival_s, one.prompt, one.output) for one in requests)
 
     def serve_jobs(self, found: Iterable[Job]) -> Record:
@@ -105,7 +113,7 @@ class Server:
         jobs = sorted(found, key=lambda one: (one.arrival_s, one.id), reverse=True)
         while jobs or self.live:
             while jobs and jobs[-1].arrival_s <= self.state.now:
-                self.submit(jobs.pop())
+                self._submit_or_refuse(jobs.pop())
             arrival = jobs[-1].arrival_s if jobs else float("inf")
             if not self.live:
                 self.state.now = arrival
@@ -113,6 +121,13 @@ class Server:
                 self.step(arrival)
         self.record.end_s = self.state.now
         return self.record
+
+    def _submit_or_refuse(self, job: Job) -> None:
+        try:
+            self.submit(job)
+        except RefusedError as why:
+            job.refused = str(why)
+            self.record.refused.append(job)
 
     def step(self, next_arrival_s: float = float("inf")) -> Batch:
         """Take one decision and run it."""
@@ -150,7 +165,7 @@ class Server:
             return scheduler.needed(job, state)
 
         space.begin(state.now)
-        batch = compose(ordered, self.limits, lambda job, tokens: space.claim(job, tokens, key))
+        batch = compose(ordered, self.limits, lambda job, tokens: space.claim(job, tokens, key), self.executor.recall)
         space.look_ahead(key)
         return batch
 

@@ -29,7 +29,7 @@ class Simulated:
     def begin(self) -> None:
         """Deciding takes no time here."""
 
-    def admit(self, job: Job) -> None:
+    def recall(self, job: Job) -> None:
         """Nothing is known beforehand."""
 
     def finish(self, job: Job) -> None:

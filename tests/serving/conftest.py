@@ -16,6 +16,18 @@ def exact() -> CostModel:
     return EXACT
 
 
+def rounds(server, jobs):
+    """Submit each job when it has arrived, and yield every batch, until all is done."""
+    waiting = sorted(jobs, key=lambda job: job.arrival_s, reverse=True)
+    while waiting or server.live:
+        while waiting and waiting[-1].arrival_s <= server.state.now:
+            server.submit(waiting.pop())
+        if server.live:
+            yield server.step(waiting[-1].arrival_s if waiting else float("inf"))
+        else:
+            server.state.now = waiting[-1].arrival_s
+
+
 @st.composite
 def traces(draw, most=24, longest=40, step=1 / 32):
     """Requests whose arrivals lie on a grid that floats hold exactly."""

@@ -8,11 +8,15 @@ from reference_impls.serving import Job, Limits, Request, fastserve, fcfs, polic
 from reference_impls.serving.cost import CostModel
 from reference_impls.serving.kv_swap import Config, Space
 from reference_impls.serving.metrics import SUMMARIES
-from reference_impls.serving.serve import Server
+from reference_impls.serving.serve import RefusedError, Server
 from reference_impls.serving.simulate import Simulated, simulate
-from tests.serving.conftest import EXACT, traces
+from tests.serving.conftest import EXACT, rounds, traces
 
-POLICIES = policies()
+MAKE = {name: (lambda policy=policy: policy.Scheduler(policy.Config())) for name, policy in policies().items()}
+for switches in ({"order": "artifact"}, {"demotion": "fit"}, {"charge": "own"}, {"ageing_s": 0.25}):
+    MAKE["fastserve " + str(switches)] = lambda switches=switches: fastserve.Scheduler(
+        fastserve.Config(**{"quantum_s": 1 / 64} | switches)
+    )
 
 
 def check(space, jobs):
@@ -30,24 +34,17 @@ def check(space, jobs):
 @pytest.mark.parametrize("swap", ["proactive", "reactive", "recompute"])
 @given(
     trace=traces(most=14),
-    name=st.sampled_from([*POLICIES]),
+    name=st.sampled_from([*MAKE]),
     host=st.sampled_from([0, 8, 64]),
     cancel=st.sets(st.integers(0, 13)),
 )
-@settings(max_examples=15)
+@settings(max_examples=25)
 def test_blocks_are_conserved_and_nobody_runs_from_the_host(swap, trace, name, host, cancel):
     config = Config(24, host, tokens_per_block=4, swap=swap, reserve_blocks=2, bytes_per_block=2.0**-8)
     space = Space(config)
-    server = Server(POLICIES[name].Scheduler(POLICIES[name].Config()), Limits(4), Simulated(EXACT), space)
+    server = Server(MAKE[name](), Limits(4), Simulated(EXACT), space)
     jobs = [Job(one.id, one.arrival_s, one.prompt, one.output) for one in trace]
-    waiting = jobs[::-1]
-    while waiting or server.live:
-        while waiting and waiting[-1].arrival_s <= server.state.now:
-            server.submit(waiting.pop())
-        if not server.live:
-            server.state.now = waiting[-1].arrival_s
-            continue
-        batch = server.step(waiting[-1].arrival_s if waiting else float("inf"))
+    for batch in rounds(server, jobs):
         assert all(job.place in ("device", "nowhere") for job in batch.jobs)  # nowhere: just finished
         assert all(config.blocks_for(job.cached) <= job.blocks for job in batch.jobs if job.place == "device")
         check(space, jobs)
@@ -104,9 +101,18 @@ def test_the_latest_arrival_gives_way_as_in_vllm():
     assert space.counts.drops == 1
 
 
-def test_what_could_never_fit_is_refused():
-    with pytest.raises(ValueError, match="request 0 needs 3 blocks, the device has 2"):
-        simulate([Request(0, 0.0, 8, 4)], fcfs.Scheduler(), EXACT, space=Space(Config(2, 0, 4)))
+def test_what_could_never_fit_is_refused_and_the_others_go_on():
+    trace = [Request(0, 0.0, 4, 4), Request(1, 0.0, 8, 4), Request(2, 1.0, 2, 2)]
+    record = simulate(trace, fcfs.Scheduler(), EXACT, space=Space(Config(2, 0, 4)))
+    assert {job.id: job.refused for job in record.refused} == {1: "request 1 needs 3 blocks, the device has 2"}
+    assert {job.id: (job.generated, job.refused) for job in record.jobs} == {0: (4, ""), 2: (2, "")}
+
+
+def test_who_submits_it_directly_is_told():
+    server = Server(fcfs.Scheduler(), Limits(), Simulated(EXACT), Space(Config(2, 0, 4)))
+    with pytest.raises(RefusedError, match="needs 3 blocks"):
+        server.submit(Job(0, 0.0, 8, 4))
+    assert not server.live
 
 
 @pytest.mark.parametrize("wrong", [{"device_blocks": 0}, {"swap": "never"}, {"link_bytes_per_s": 0.0}])

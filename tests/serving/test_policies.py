@@ -11,7 +11,7 @@ from reference_impls.serving.fastserve import level_for
 from reference_impls.serving.queues import AgeingLine, LevelQueues, OrderedLine
 from reference_impls.serving.serve import Server
 from reference_impls.serving.simulate import Simulated, simulate
-from tests.serving.conftest import EXACT, UNIT, traces
+from tests.serving.conftest import EXACT, UNIT, rounds, traces
 
 FEEDBACK = {
     "mlfq": (mlfq, mlfq.Config(quantum_s=1 / 64)),
@@ -29,15 +29,8 @@ def test_the_queues_are_sound_after_every_iteration(name, trace, batch):
     scheduler = module.Scheduler(config)
     limits = Limits(batch, tokens=64)
     server = Server(scheduler, limits, Simulated(EXACT))
-    waiting = [Job(one.id, one.arrival_s, one.prompt, one.output) for one in reversed(trace)]
     before: dict[int, tuple[int, int]] = {}
-    while waiting or server.live:
-        while waiting and waiting[-1].arrival_s <= server.state.now:
-            server.submit(waiting.pop())
-        if not server.live:
-            server.state.now = waiting[-1].arrival_s
-            continue
-        chosen = server.step(waiting[-1].arrival_s if waiting else float("inf"))
+    for chosen in rounds(server, [Job(one.id, one.arrival_s, one.prompt, one.output) for one in trace]):
         assert 1 <= len(chosen.jobs) <= batch
         assert sum(chosen.tokens) <= max(64, chosen.tokens[0])
         queued = Counter(job.id for job in scheduler.queues)
@@ -112,38 +105,65 @@ def _flood(seconds):
     return [Request(0, 0.0, 1, 10), *(Request(n, float(n), 1, 1) for n in range(1, seconds))]
 
 
-def test_a_long_job_starves_without_ageing_and_not_with_it():
+@pytest.mark.parametrize("module", [mlfq, fastserve])
+def test_a_long_job_starves_without_ageing_and_not_with_it(module):
     end = {}
     for ageing in (None, 5.0):
-        config = mlfq.Config(quantum_s=1.0, ageing_s=ageing)
-        record = simulate(_flood(400), mlfq.Scheduler(config), UNIT, Limits(batch=1))
+        config = module.Config(quantum_s=1.0, ageing_s=ageing)
+        record = simulate(_flood(400), module.Scheduler(config), UNIT, Limits(batch=1))
         end[ageing] = next(job.finished_s for job in record.jobs if job.id == 0)
     assert end[None] > 400  # after the last of the others
     assert end[5.0] < 200
 
 
-@given(trace=traces(), batch=st.integers(1, 4))
-@settings(max_examples=15)
-def test_with_ageing_no_wait_exceeds_its_bound(trace, batch):
-    """From the threshold on a job stands in the top queue, where at most all others go before it, `batch` at a time.
+AGEING = {
+    "mlfq": lambda: mlfq.Scheduler(mlfq.Config(quantum_s=1 / 64, ageing_s=0.25)),
+    "fastserve": lambda: fastserve.Scheduler(fastserve.Config(quantum_s=1 / 64, ageing_s=0.25)),
+    "fit": lambda: fastserve.Scheduler(fastserve.Config(quantum_s=1 / 64, ageing_s=0.25, demotion="fit")),
+    "own": lambda: fastserve.Scheduler(fastserve.Config(quantum_s=1 / 64, ageing_s=0.25, charge="own")),
+}
 
-    Those who wait there may run as often as their quantum allows: one iteration, if the quantum is the shortest one.
-    """
-    config = mlfq.Config(quantum_s=1 / 64, ageing_s=0.5)
-    runs: dict[int, list[float]] = {}
-    longest = 0.0
+
+def longest_wait(trace, scheduler, batch):
+    """-> the longest wait, the most jobs that were there at once, and the longest iteration."""
+    since, longest, here = {}, 0.0, 0
+    waits = []
+    server = Server(scheduler, Limits(batch), Simulated(EXACT))
+    jobs = [Job(one.id, one.arrival_s, one.prompt, one.output) for one in trace]
 
     def watch(start, chosen, count, seconds):
-        nonlocal longest
-        longest = max(longest, seconds / count)
+        nonlocal longest, here
+        longest, here = max(longest, seconds / count), max(here, len(server.live))
         for job in chosen.jobs:
-            runs.setdefault(job.id, [job.arrival_s]).append(start)
-            runs[job.id].append(start + seconds)
+            waits.append(start - since.get(job.id, job.arrival_s))
+            since[job.id] = start + seconds
 
-    simulate(trace, mlfq.Scheduler(config), EXACT, Limits(batch), observer=watch)
-    waits = [b - a for times in runs.values() for a, b in zip(times[::2], times[1::2], strict=False)]
-    # promoted and new jobs share the top queue: one pass over it, and one for those that arrive meanwhile
-    assert max(waits) <= 0.5 + 2 * (len(trace) / batch + 1) * longest + 1e-9
+    server.observer = watch
+    for _ in rounds(server, jobs):
+        pass
+    return max(waits), here, longest
+
+
+@pytest.mark.parametrize("name", AGEING)
+@given(trace=traces(), batch=st.integers(1, 4))
+@settings(max_examples=15)
+def test_with_ageing_no_wait_exceeds_its_bound(name, trace, batch):
+    """A + (queue length / B) * longest iteration, and the iteration in which the threshold A passes.
+
+    From then on a job stands in the top queue, where whoever stands before it runs once: the quantum is less than any
+    iteration. `batch` of them run at a time.
+    """
+    wait, here, longest = longest_wait(trace, AGEING[name](), batch)
+    assert wait <= 0.25 + (here / batch + 1) * longest + 1e-9
+
+
+@pytest.mark.parametrize("module", [mlfq, fastserve])
+def test_without_ageing_the_bound_does_not_hold(module):
+    """Negative control: the second token of a long prompt waits for all the short ones that come."""
+    trace = [Request(0, 0.0, 400, 2), *(Request(n, n / 64, 1, 1) for n in range(1, 200))]
+    config = module.Config(quantum_s=1 / 32, ageing_s=None)
+    wait, here, longest = longest_wait(trace, module.Scheduler(config), 1)
+    assert wait > 0.25 + (here + 1) * longest
 
 
 @given(rows=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=20))
