@@ -200,7 +200,7 @@ def _pace(link: str) -> str:
 
 def _quality(name: str, work: Workload, device: str) -> Quality:  # noqa: ARG001 of the values alone
     setting = ("bits-4", "kivi") if name.endswith("4-bit") else ("bits-4", "full")
-    return Quality("perplexity", scored(MODEL, *setting)[0])
+    return Quality("perplexity", scored(MODEL, *setting))
 
 
 # The block schedule: weights behind a link.

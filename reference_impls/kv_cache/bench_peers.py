@@ -86,7 +86,7 @@ def _ours(make: Callable[[], Any], work: Workload, device: str) -> Step:  # noqa
 
 
 def _peer_quality(name: str, work: Workload, device: str) -> Quality:  # noqa: ARG001 of the values alone
-    return Quality("perplexity", scored("tiny-target", "bits-4", "kivi" if name == "kivi-4" else "full")[0])
+    return Quality("perplexity", scored("tiny-target", "bits-4", "kivi" if name == "kivi-4" else "full"))
 
 
 @cache

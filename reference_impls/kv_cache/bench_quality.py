@@ -1,7 +1,7 @@
 """Perplexity and retrieval against the bytes that are really held: tokens dropped, bits dropped, and both.
 
 Every implementation reads the same prompt; what it drops or rounds shows in what follows. Numbers that no method has
-touched are kept in 16 bits, so that bytes compare with a 16-bit cache.
+touched are kept in 16 bits, so that bytes compare with a 16-bit cache. A sample of perplexity is a window of text.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,9 +21,10 @@ from reference_impls.measurement.case import Case, Value
 from reference_impls.models import smollm2
 from reference_impls.pruning.bench_models import PROPERTY, SEEDS, Way, load_model, tokens_of, value_case
 
-CONTEXT, PROMPT, CHUNK = 512, 256, 16
+CONTEXT, PROMPT, CHUNK = 448, 256, 16
 """Tokens of a window, those of them that are cached before anything is scored, and tokens a pass behind them."""
-WINDOWS = {"tiny-target": 4, "smollm2-135m": 1}
+MODELS, WINDOWS = ("tiny-target", "smollm2-135m"), SEEDS
+"""Each window is a sample of its own."""
 BUDGETS = (32, 64, 128)
 BITS = (2, 4, 8)
 NEEDLE_BUDGETS = (64, 128)
@@ -35,7 +36,7 @@ Make = Callable[[CacheShape], Any]
 def cases() -> list[Case]:
     """Budgets and bits on two models, and a number hidden in a text."""
     found: list[Case] = []
-    for model in WINDOWS:
+    for model in MODELS:
         found += [case for budget in BUDGETS for case in _pair(model, f"budget-{budget}", budgeted(budget))]
         found += [case for bits in BITS for case in _pair(model, f"bits-{bits}", rounded(bits))]
     found += [_needle(f"budget-{budget}", budgeted(budget), later) for budget in NEEDLE_BUDGETS for later in (0, 1)]
@@ -90,24 +91,27 @@ def shape16(model: str) -> CacheShape:
 
 
 @cache
-def _windows(model: str) -> list[tuple[Tensor, list[Layer]]]:
-    """Every window with its prompt as the model read it."""
-    tokens, decoder = tokens_of(model), load_model(model)
-    windows = [tokens[start : start + CONTEXT] for start in range(0, WINDOWS[model] * CONTEXT, CONTEXT)]
-    return [(one, read_prompt(decoder, shape_of(decoder), one[None, :PROMPT])) for one in windows]
+def _window(model: str, number: int) -> tuple[Tensor, list[Layer]]:
+    """A window with its prompt as the model read it."""
+    tokens, decoder = tokens_of(model)[number * CONTEXT :][:CONTEXT], load_model(model)
+    return tokens, read_prompt(decoder, shape_of(decoder), tokens[None, :PROMPT])
 
 
 @cache
-def scored(model: str, setting: str, name: str) -> tuple[float, float]:
-    """-> perplexity behind the prompt, and bytes held at the end of a window."""
-    make = full if name == "full" else _settings()[setting][name][1]
-    losses, held = [], 0.0
-    for window, prompt in _windows(model):
-        own = make(shape16(model))
-        fill(own, prompt)
-        losses.append(losses_behind(load_model(model), own, window[PROMPT:], CHUNK))
-        held = float(own.nbytes)
-    return float(torch.cat(losses).double().mean().exp()), held
+def window_scored(model: str, setting: str, name: str, number: int) -> tuple[float, float]:
+    """-> perplexity behind the prompt of a window, and bytes held at its end. The full cache has no setting."""
+    tokens, prompt = _window(model, number)
+    own = (_settings()[setting][name][1] if setting else full)(shape16(model))
+    fill(own, prompt)
+    losses = losses_behind(load_model(model), own, tokens[PROMPT:], CHUNK)
+    return float(losses.double().mean().exp()), float(own.nbytes)
+
+
+@cache
+def scored(model: str, setting: str, name: str) -> float:
+    """Perplexity behind the prompts of all windows, which are as long as each other."""
+    found = [_part(0, setting, name, model, number) for number in range(WINDOWS)]
+    return float(torch.tensor(found).double().log().mean().exp())
 
 
 def _settings() -> dict[str, dict[str, tuple[str, Make]]]:
@@ -120,7 +124,7 @@ def _pair(model: str, setting: str, ways: dict[str, tuple[str, Make]]) -> list[C
     work: dict[str, Value] = {
         "model": model,
         "text": "Sense and Sensibility from chapter 38, held out from the tiny models",
-        "tokens": WINDOWS[model] * (CONTEXT - PROMPT - 1),
+        "tokens": CONTEXT - PROMPT - 1,
         "context_length": CONTEXT,
         "prompt_tokens": PROMPT,
         "chunk": CHUNK,
@@ -144,14 +148,15 @@ def _pair(model: str, setting: str, ways: dict[str, tuple[str, Make]]) -> list[C
                 ),
             ],
             work,
+            trials=WINDOWS if metric == "perplexity" else 1,
             why=limits[metric],
         )
         for place, (metric, title) in enumerate(names.items())
     ]
 
 
-def _part(place: int, setting: str, name: str, model: str, _seed: int) -> float:
-    return scored(model, setting, name)[place]
+def _part(place: int, setting: str, name: str, model: str, window: int) -> float:
+    return window_scored(model, "" if name == "full" else setting, name, window)[place]
 
 
 # A number hidden in a text.
