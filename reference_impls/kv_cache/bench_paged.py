@@ -1,8 +1,9 @@
 """Paging against one contiguous block of memory: slots wasted, time of a step; and a shared prefix."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
+from copy import deepcopy
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,30 @@ from reference_impls.kv_cache import paged, shape_of
 from reference_impls.kv_cache.blocks import BlockManager, Config
 from reference_impls.kv_cache.paged import PagedPool
 from reference_impls.kv_cache.prefix import PrefixTree
-from reference_impls.measurement.case import Case, Ceilings, Implementation, Limit, Role, Step, Workload
+from reference_impls.measurement.case import (
+    Case,
+    Ceilings,
+    Implementation,
+    Limit,
+    NotInstalledError,
+    Role,
+    Step,
+    Workload,
+)
+from reference_impls.models.decoder import Decoder
 from reference_impls.pruning.bench_models import SEEDS, Way, load_model, tokens_of, value_case
 
 MAX_TOKENS, REQUESTS = 2048, 64
 SHARED, OWN = 192, 32
 """Tokens of the prefix that requests share, and of what each adds."""
+DTYPES = {"cpu": "float32", "cuda": "bfloat16"}
 
 
 def cases() -> list[Case]:
     """Waste, steps, a prefix."""
     settings = (("tiny-target", 8, 512), ("smollm2-135m", 1, 256), ("smollm2-135m", 1, 1024), ("smollm2-135m", 4, 256))
     steps = [_step_case(*setting) for setting in settings]
+    steps += [_step_case(*setting, "cuda") for setting in (("smollm2-135m", 1, 1024), ("smollm2-135m", 16, 1024))]
     return [_waste_case(), *steps, _prefix_case()]
 
 
@@ -70,68 +83,85 @@ def _waste_case() -> Case:
 # Time of a decode step.
 
 
-def _step_case(model: str, batch: int, cached: int) -> Case:
-    ways: dict[str, tuple[Role, str | None, Callable[[], Any]]] = {
-        "contiguous": ("baseline", None, lambda: load_model(model).new_cache(batch, cached + 8)),
-        "paged-16": ("method", "paged", partial(_paged, model, batch, cached, 16)),
-        "paged-64": ("method", "paged", partial(_paged, model, batch, cached, 64)),
-        "paged-16-gather": ("method", "paged", partial(_paged, model, batch, cached, 16)),
-        "one-page": ("method", "paged", partial(_paged, model, batch, cached, cached + 8)),
+@cache
+def model_on(name: str, device: str, dtype: torch.dtype = torch.float32) -> Decoder:
+    """The model there, in this type; on a CPU in float32 the one that all cases share."""
+    model = load_model(name)
+    return model if (device, dtype) == ("cpu", torch.float32) else deepcopy(model).to(device, dtype)
+
+
+def _step_case(model: str, batch: int, cached: int, device: str = "cpu") -> Case:
+    ways: dict[str, tuple[Role, int | None, bool]] = {
+        "contiguous": ("baseline", None, False),
+        "paged-16": ("method", 16, True),
+        "paged-64": ("method", 64, True),
+        "paged-16-gather": ("method", 16, False),
+        "one-page": ("method", cached + 8, True),
     }
-    notes = {
-        "paged-16": "a pool asks the system for large pages of memory; the contiguous cache takes what it is given",
-        "one-page": "one page holds the whole sequence: what the loops in C++ change, apart from the pages",
-        "paged-16-gather": "copies the pages into one tensor before each layer's attention",
-    }
+    notes = {"paged-16-gather": "copies the pages into one tensor before each layer's attention"}
+    if device == "cpu":
+        notes |= {
+            "paged-16": "a pool asks the system for large pages of memory; the contiguous cache takes what it is given",
+            "one-page": "one page holds the whole sequence: what the loops in C++ change, apart from the pages",
+        }
+    group = "paged" if device == "cpu" else "paged-cuda"
     return Case(
-        id=f"kv_cache/paged/{model}/batch-{batch}-tokens-{cached}/decode_throughput",
+        id=f"kv_cache/{group}/{model}/batch-{batch}-tokens-{cached}/decode_throughput",
         title=f"Decoding {model} with {batch} sequences of {cached} tokens in pages",
         metric="decode_throughput",
-        workload={"model": model, "batch": batch, "cached_tokens": cached, "dtype": "float32"},
+        workload={"model": model, "batch": batch, "cached_tokens": cached, "dtype": DTYPES[device]},
         implementations=tuple(
             Implementation(
                 name,
                 role,
                 "kernel",
-                partial(_decode, make, name not in ("contiguous", "paged-16-gather")),
-                limit=partial(_read_limit, model, batch, cached),
-                module=module,
+                partial(_decode, tokens_per_block, reads_in_place),
+                limit=_read_limit,
+                module="paged" if tokens_per_block else None,
                 note=notes.get(name, ""),
             )
-            for name, (role, module, make) in ways.items()
+            for name, (role, tokens_per_block, reads_in_place) in ways.items()
         ),
         amount=float(batch),
         timed=True,
-        devices=("cpu",),
+        devices=(device,),
     )
 
 
-def _paged(model: str, batch: int, cached: int, tokens_per_block: int) -> Any:
-    return paged.new_cache(shape_of(load_model(model), batch, cached + 8), Config(tokens_per_block))
+def _sizes(work: Workload) -> tuple[str, int, int, torch.dtype]:
+    """Model, batch, cached tokens and type."""
+    dtype: torch.dtype = getattr(torch, str(work["dtype"]))
+    return str(work["model"]), int(work["batch"] or 1), int(work["cached_tokens"] or 1), dtype
 
 
-def _decode(make: Callable[[], Any], reads_in_place: bool, work: Workload, device: str) -> Step:  # noqa: ARG001 a CPU's case
-    model, batch, cached = load_model(str(work["model"])), int(work["batch"] or 1), int(work["cached_tokens"] or 1)
-    text = tokens_of(str(work["model"]))[: batch * (cached + 1)].view(batch, -1)
-    own = make()
+def _decode(tokens_per_block: int | None, reads_in_place: bool, work: Workload, device: str) -> Step:
+    name, batch, cached, dtype = _sizes(work)
+    model = model_on(name, device, dtype)
+    text = tokens_of(name)[: batch * (cached + 1)].view(batch, -1).to(device)
+    own: Any = model.new_cache(batch, cached + 8)
+    if tokens_per_block:
+        own = paged.new_cache(shape_of(model, batch, cached + 8), Config(tokens_per_block))
     with torch.inference_mode():
         for start in range(0, cached, 256):
             model.hidden_states(text[:, start : min(start + 256, cached)], own)
 
     def step() -> None:
-        with in_place(model, own) if reads_in_place else nullcontext():
+        with in_place(model, own) if reads_in_place else nullcontext() as path:
+            if path == "gather":
+                raise NotInstalledError("a kernel that reads pages in place here: Triton, or a compiler of C++")
             model(text[:, cached:], own)
         own.crop(cached)
 
     return step
 
 
-def _read_limit(model: str, batch: int, cached: int, work: Workload, ceilings: Ceilings) -> Limit | None:  # noqa: ARG001
+def _read_limit(work: Workload, ceilings: Ceilings) -> Limit | None:
     if ceilings.read_bytes_per_s is None:
         return None
-    decoder = load_model(model)
-    weights = sum(weight.nbytes for weight in decoder.parameters())
-    moved = weights + batch * cached * shape_of(decoder).bytes_per_token
+    name, batch, cached, dtype = _sizes(work)
+    decoder = load_model(name)
+    weights = sum(weight.numel() for weight in decoder.parameters()) * dtype.itemsize
+    moved = weights + batch * cached * replace(shape_of(decoder), dtype=dtype).bytes_per_token
     return Limit(
         batch * ceilings.read_bytes_per_s / moved, f"read bandwidth / {moved / 1e6:.0f} MB of weights and cache"
     )

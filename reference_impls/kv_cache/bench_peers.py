@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from reference_impls.kv_cache import kivi, paged, shape_of
+from reference_impls.kv_cache.bench_paged import model_on
 from reference_impls.kv_cache.bench_quality import scored
 from reference_impls.kv_cache.blocks import Config
-from reference_impls.measurement.case import Case, Implementation, Quality, Step, Workload
+from reference_impls.measurement.case import Case, Implementation, NotInstalledError, Quality, Step, Workload
+from reference_impls.models.decoder import Decoder
 from reference_impls.models.generate import generate
-from reference_impls.pruning.bench_models import load_model, tokens_of
+from reference_impls.pruning.bench_models import tokens_of
 
 PROMPT, NEW = 256, 16
 
@@ -23,10 +25,10 @@ def cases() -> list[Case]:
 
 
 def _peer_case() -> Case:
-    ours: dict[str, tuple[str | None, Callable[[], Any]]] = {
-        "contiguous": (None, lambda: load_model("tiny-target").new_cache(1, PROMPT + NEW)),
-        "paged-16": ("paged", lambda: paged.new_cache(_peer_shape(), Config(16))),
-        "kivi-4": ("kivi", lambda: kivi.new_cache(_peer_shape(), kivi.Config(4))),
+    ours: dict[str, tuple[str | None, Callable[[Decoder], Any]]] = {
+        "contiguous": (None, lambda model: model.new_cache(1, PROMPT + NEW)),
+        "paged-16": ("paged", lambda model: paged.new_cache(shape_of(model, 1, PROMPT + NEW), Config(16))),
+        "kivi-4": ("kivi", lambda model: kivi.new_cache(shape_of(model, 1, PROMPT + NEW), kivi.Config(4))),
     }
     hqq = {"backend": "hqq", "nbits": 4, "q_group_size": 32, "residual_length": 32, "axis_key": 1, "axis_value": 1}
     theirs: dict[str, dict[str, Any]] = {
@@ -69,20 +71,16 @@ def _peer_case() -> Case:
         amount=float(NEW),
         timed=True,
         no_limit="whole generate calls: fixed costs of two libraries are what differs",
-        devices=("cpu",),
     )
 
 
-def _peer_shape() -> Any:
-    return shape_of(load_model("tiny-target"), 1, PROMPT + NEW)
+def _prompt(device: str) -> Tensor:
+    return tokens_of("tiny-target")[None, :PROMPT].to(device)
 
 
-def _prompt() -> Tensor:
-    return tokens_of("tiny-target")[None, :PROMPT]
-
-
-def _ours(make: Callable[[], Any], work: Workload, device: str) -> Step:  # noqa: ARG001 a CPU's case
-    return lambda: _done(generate(load_model("tiny-target"), _prompt(), NEW, cache=make()))
+def _ours(make: Callable[[Decoder], Any], work: Workload, device: str) -> Step:  # noqa: ARG001 one model
+    model, tokens = model_on("tiny-target", device), _prompt(device)
+    return lambda: _done(generate(model, tokens, NEW, cache=make(model)))
 
 
 def _peer_quality(name: str, work: Workload, device: str) -> Quality:  # noqa: ARG001 of the values alone
@@ -90,25 +88,27 @@ def _peer_quality(name: str, work: Workload, device: str) -> Quality:  # noqa: A
 
 
 @cache
-def _hugging_face() -> Any:
+def _hugging_face(device: str) -> Any:
     from reference_impls.quantization.peers import to_transformers
 
-    model = to_transformers(load_model("tiny-target"))
+    model = to_transformers(model_on("tiny-target", device))
     model.generation_config.eos_token_id = None
     model.generation_config.pad_token_id = 0
     return model
 
 
-def _theirs(options: dict[str, Any], work: Workload, device: str) -> Step:  # noqa: ARG001 a CPU's case
-    model, tokens = _hugging_face(), _prompt()
+def _theirs(options: dict[str, Any], work: Workload, device: str) -> Step:  # noqa: ARG001 one model
+    if device == "cpu" and options.get("cache_implementation") == "offloaded":
+        raise NotInstalledError("a CUDA GPU, whose streams fetch what transformers keeps on the host")
+    model, tokens = _hugging_face(device), _prompt(device)
     seen = torch.ones_like(tokens)
     return lambda: _done(model.generate(tokens, attention_mask=seen, max_new_tokens=NEW, do_sample=False, **options))
 
 
-def _kvpress(work: Workload, device: str) -> Step:  # noqa: ARG001 a CPU's case
+def _kvpress(work: Workload, device: str) -> Step:  # noqa: ARG001 one model
     import kvpress
 
-    model, tokens = _hugging_face(), _prompt()
+    model, tokens = _hugging_face(device), _prompt(device)
     press = kvpress.SnapKVPress(compression_ratio=0.5, window_size=16)
     seen = torch.ones_like(tokens)
 

@@ -1,5 +1,6 @@
 """The cases are whole, name modules that exist, and their values follow from formulas where formulas say them."""
 
+from contextlib import nullcontext
 from importlib import import_module
 
 import pytest
@@ -7,11 +8,11 @@ import torch
 
 from reference_impls import cpp
 from reference_impls.attention import bench as attention_bench
-from reference_impls.attention import bench_time
+from reference_impls.attention import bench_time, paged_decode
 from reference_impls.kv_cache import bench, bench_offload, bench_paged, bench_quality
-from reference_impls.measurement.case import Ceilings
+from reference_impls.measurement.case import Ceilings, NotInstalledError
 from reference_impls.models.attend import grouped_attention
-from scripts.bench.runner import Budget, run_case
+from scripts.bench.runner import Budget, find, run_case
 from scripts.catalogue.vocabulary import METRICS
 from scripts.website.verdicts import MIN_SAMPLES
 
@@ -87,6 +88,37 @@ def test_waste_is_that_of_the_lengths():
             slots = sum(-(-length // size) * size for length in lengths)
             assert found[f"paged-{size}"][seed] == pytest.approx(100 * (1 - sum(lengths) / slots))
     assert found["paged-1"] == [0.0] * 6
+
+
+def test_steps_on_a_gpu_are_cases_of_their_own_in_the_type_of_its_kernels():
+    found = {case.id: case for case in FAMILIES["kv_cache"] if "/paged-cuda/" in case.id}
+    assert found
+    for case in found.values():
+        assert (case.devices, case.workload["dtype"]) == (("cuda",), "bfloat16")
+        assert not find(FAMILIES["kv_cache"], [], "cpu").count(case)
+
+
+@pytest.mark.parametrize(("path", "dtype"), [("gather", "float32"), ("cpu", "bfloat16")])
+def test_a_step_of_paged_decoding_reads_in_place_or_says_what_is_missing(path, dtype, monkeypatch):
+    pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    if path == "cpu" and cpp.obstacle():
+        pytest.skip(cpp.obstacle())
+    if path == "gather":
+        monkeypatch.setattr(paged_decode, "choose_path", lambda _: "gather")
+    work = {"model": "tiny-target", "batch": 2, "cached_tokens": 40, "dtype": dtype}
+    with torch.inference_mode():
+        bench_paged._decode(16, False, work, "cpu")()
+        step = bench_paged._decode(16, True, work, "cpu")
+        with pytest.raises(NotInstalledError, match="Triton") if path == "gather" else nullcontext():
+            step()
+
+
+def test_a_cache_that_needs_a_gpu_says_so_on_a_cpu():
+    case = CASES["kv_cache/peers/tiny-target/decode_throughput"]
+    assert case.devices == ("cpu", "cuda")
+    one = next(one for one in case.implementations if one.name == "transformers-offloaded")
+    with pytest.raises(NotInstalledError, match="a CUDA GPU"):
+        one.prepare(case.workload, "cpu")
 
 
 def test_bytes_moved_are_those_of_the_formula(monkeypatch):
