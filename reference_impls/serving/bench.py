@@ -22,6 +22,8 @@ from reference_impls.serving.traces import Config, generate
 
 DECISIONS = ((1_000, 16), (10_000, 16), (100_000, 16), (10_000, 256))
 """How many wait, and how many of them run."""
+SIMULATED = (400, 1600, 6400)
+"""Requests of the simulations that are timed: the rate must not fall as they grow in number."""
 SUNK = 5
 """Levels that those who wait have used up: a quantum is then some thirty iterations long."""
 
@@ -36,7 +38,7 @@ def cases() -> list[Case]:
         *bench_together.cases(),
         *bench_prefix.cases(),
         *(_decision_case(queued, batch) for queued, batch in DECISIONS),
-        _simulation_case(),
+        *(_simulation_case(count) for count in SIMULATED),
     ]
 
 
@@ -82,16 +84,17 @@ def _decide(contender: Contender, queued: int, batch: int, _workload: Workload, 
     return step
 
 
-def _simulation_case() -> Case:
-    trace = requests_of("conversation", "poisson", 90, 0)
+def _simulation_case(requests: int) -> Case:
+    trace = requests_of("conversation", "poisson", 90, 0, count=requests)
     ways = [
-        Implementation(one.name, one.role, "kernel", partial(_simulate, one), module=one.module) for one in CONTENDERS
+        Implementation(one.name, one.role, "kernel", partial(_simulate, one, requests), module=one.module)
+        for one in CONTENDERS
     ]
     return Case(
-        id="serving/simulation/speed/simulated_throughput",
-        title="Tokens that the simulation makes a second, conversation at 90 % load",
+        id=f"serving/simulation/requests-{requests}/simulated_throughput",
+        title=f"Tokens that the simulation makes a second, {requests:,} conversations at 90 % load",
         metric="simulated_throughput",
-        workload=workload_of("conversation", "poisson", 90),
+        workload=workload_of("conversation", "poisson", 90) | {"requests": requests},
         implementations=tuple(ways),
         timed=True,
         amount=float(sum(one.output for one in trace)),
@@ -100,8 +103,8 @@ def _simulation_case() -> Case:
     )
 
 
-def _simulate(contender: Contender, _workload: Workload, _device: str) -> Step:
-    trace = requests_of("conversation", "poisson", 90, 0)
+def _simulate(contender: Contender, requests: int, _workload: Workload, _device: str) -> Step:
+    trace = requests_of("conversation", "poisson", 90, 0, count=requests)
 
     def step() -> None:
         simulate(trace, contender.make(), COST, LIMITS)

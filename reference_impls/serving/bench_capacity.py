@@ -77,7 +77,6 @@ def cases() -> list[Case]:
             "throughput_at_slo",
             work | {"target_s_per_token": TARGET_S},
             rated,
-            trials=3,
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""Cases of the real engine: policies on a trace at full load, and the simulation beside it.
+"""Cases of the real engine: policies on traces, and the simulation beside it.
 
 The rate follows from the machine: iterations of a calibration run are fitted, and the fitted server's capacity is load
 1. The fit is made from another seed than the runs that are measured, and its error is shown on those.
@@ -7,7 +7,7 @@ The rate follows from the machine: iterations of a calibration run are fitted, a
 import gc
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import count
 from typing import Any
@@ -20,8 +20,19 @@ from reference_impls.measurement.case import Case, Implementation, NotInstalledE
 from reference_impls.models import smollm2, tiny
 from reference_impls.models.decoder import Config as ModelConfig
 from reference_impls.models.decoder import Decoder
-from reference_impls.serving import Limits, Request, Scheduler, fastserve, fcfs, mlfq, run_to_completion
+from reference_impls.serving import (
+    Limits,
+    Request,
+    Scheduler,
+    fastserve,
+    fcfs,
+    fixed_priority,
+    mlfq,
+    run_to_completion,
+    srpt,
+)
 from reference_impls.serving.bench_clock import SteadyClock
+from reference_impls.serving.bench_simulated import LOADS, TRACES
 from reference_impls.serving.cost import CostModel, fit, relative_errors
 from reference_impls.serving.engine import Config, Engine
 from reference_impls.serving.kv_swap import Config as SpaceConfig
@@ -29,7 +40,8 @@ from reference_impls.serving.kv_swap import Space
 from reference_impls.serving.metrics import SUMMARIES
 from reference_impls.serving.serve import Record
 from reference_impls.serving.simulate import capacity, simulate
-from reference_impls.serving.traces import at_rate, poisson
+from reference_impls.serving.traces import Config as TraceConfig
+from reference_impls.serving.traces import at_rate, generate, poisson
 
 CALIBRATION_SEED = 999
 LARGE = ModelConfig(32_000, 2048, 16, 16, 4, 128, 5632, max_positions=4096)
@@ -46,6 +58,8 @@ class Setup:
     longest: int = 64
     blocks: int = 4096
     swap: str = "proactive"
+    trace: str = "lognormal"
+    load: int = 100
 
     @property
     def limits(self) -> Limits:
@@ -58,12 +72,18 @@ class Setup:
         shown = {"model": self.model, "requests": self.requests, "batch": self.batch, "longest_answer": self.longest}
         shown["clock"] = "wall" if self.model == "random-1b" else "seconds of the process, at its usual pace"
         dtype = "bfloat16" if self.model == "random-1b" else "float32"
-        return shown | {"dtype": dtype, "load_percent": 100, "arrivals": "poisson", "device_blocks": self.blocks}
+        arrivals = TRACES.get(self.trace, "poisson")
+        shown |= {"dtype": dtype, "trace": self.trace, "load_percent": self.load, "arrivals": arrivals}
+        return shown | {"device_blocks": self.blocks}
 
 
 TINY = Setup("tiny-target", 50, 8, 6, longest=48)
 SMOLLM2 = Setup("smollm2-135m", 50, 4, 3, longest=32)
 CPU = (TINY, SMOLLM2)
+TRACED = tuple(replace(TINY, trials=2, trace=trace, load=load) for trace in TRACES for load in LOADS)
+"""The traces and loads of the simulation, their lengths divided so that they suit the small model."""
+DIVIDED = 8, 20
+"""Prompts and answers, by which."""
 CUDA = tuple(Setup("random-1b", 8 * batch, batch, 3, longest=256, blocks=batch * 40) for batch in (16, 64, 128))
 
 
@@ -83,7 +103,17 @@ def model_of(name: str, device: str) -> Decoder:
 
 @cache
 def requests_of(setup: Setup, seed: int) -> tuple[Request, ...]:
-    """Lognormal lengths, medians of 24 tokens in and a sixth of the longest out; arrivals at one a second."""
+    """Lognormal lengths, medians of 24 tokens in and a sixth of the longest out, or a trace of the simulation's.
+
+    Arrivals at one a second.
+    """
+    if setup.trace in TRACES:
+        drawn = generate(TraceConfig(setup.trace, setup.requests, 1.0, TRACES[setup.trace], seed))
+        by_in, by_out = DIVIDED
+        return tuple(
+            replace(one, prompt=1 + one.prompt // by_in, output=min(1 + one.output // by_out, setup.longest))
+            for one in drawn
+        )
     rng = np.random.default_rng([seed, setup.requests])
     prompts = np.clip(np.rint(rng.lognormal(np.log(24), 0.8, setup.requests)), 2, 160).astype(int)
     outputs = np.clip(np.rint(rng.lognormal(np.log(setup.longest / 6), 1.1, setup.requests)), 1, setup.longest)
@@ -128,6 +158,8 @@ def run(
 @cache
 def calibrated(setup: Setup, device: str) -> CostModel:
     """Fitted to the iterations of runs of its own, after one that warms up: of full batches and of emptying ones."""
+    if setup in TRACED:
+        return calibrated(TINY, device)
     runs = [
         run(setup, POLICIES[name][1], CALIBRATION_SEED, device, None, CostModel())[1].measured
         for name in ("fcfs", "fcfs", "fcfs-request-batches")
@@ -136,7 +168,8 @@ def calibrated(setup: Setup, device: str) -> CostModel:
 
 
 def _rate(setup: Setup, device: str) -> float:
-    return capacity(requests_of(setup, CALIBRATION_SEED), calibrated(setup, device), setup.limits)
+    whole = capacity(requests_of(setup, CALIBRATION_SEED), calibrated(setup, device), setup.limits)
+    return whole * setup.load / 100
 
 
 def _fastserve(ageing_steps: float | None, profile: CostModel) -> Scheduler:
@@ -151,6 +184,8 @@ POLICIES: dict[str, tuple[str, Callable[[CostModel], Scheduler]]] = {
     "naive-mlfq": ("mlfq", lambda profile: mlfq.Scheduler(mlfq.Config(profile.prefill_s(1)))),
     "fastserve": ("fastserve", partial(_fastserve, None)),
     "fastserve-ageing-10-steps": ("fastserve", partial(_fastserve, 10.0)),
+    "fixed-priority": ("fixed_priority", lambda _: fixed_priority.Scheduler()),
+    "srpt-oracle": ("srpt", lambda _: srpt.Scheduler()),
 }
 FEWER = ("fcfs", "fcfs-request-batches", "fastserve")
 
@@ -182,18 +217,21 @@ def rank_correlation(a: list[float], b: list[float]) -> float:
 
 
 METRICS = ("latency_per_token", "jct", "jct_tail", "rank_correlation", "prediction_error")
+TRACED_METRICS = ("latency_per_token", "jct", "rank_correlation")
 
 
 def engine_cases() -> list[Case]:
-    """Every metric of every set-up."""
-    return [_engine_case(setup, metric) for setup in (*CPU, *CUDA) for metric in METRICS]
+    """Every metric of every set-up, and some of every trace and load."""
+    whole = [_engine_case(setup, metric) for setup in (*CPU, *CUDA) for metric in METRICS]
+    return [*whole, *(_engine_case(setup, metric) for setup in TRACED for metric in TRACED_METRICS)]
 
 
 def _engine_case(setup: Setup, metric: str) -> Case:
-    names = [*POLICIES] if setup is TINY else FEWER
+    names = [*POLICIES] if setup.model == "tiny-target" else FEWER
+    about = f"{setup.trace}-load-{setup.load}" if setup in TRACED else f"batch-{setup.batch}"
     return Case(
-        id=f"serving/{setup.model}/batch-{setup.batch}/{metric}",
-        title=f"Requests to {setup.model} at full load, {setup.batch} at a time",
+        id=f"serving/{setup.model}/{about}/{metric}",
+        title=f"{setup.trace.capitalize()} requests to {setup.model} at {setup.load} % load, {setup.batch} at a time",
         metric=metric,
         workload=setup.workload,
         implementations=tuple(_way(setup, name, metric) for name in names),

@@ -80,6 +80,12 @@ def swap_cases() -> list[Case]:
         )
         for metric in ("latency_per_token", "overhead")
     ]
+    moved = [
+        _swap_way(name, swap, order, "bytes_moved", "baseline" if swap == "reactive" else "method")
+        for name, swap, order, _ in ways[1:]
+    ]
+    title = "Bytes of caches that simulated FastServe copies, memory for about half of them"
+    found.append(value_case("serving/short-memory/bytes_moved", title, "bytes_moved", work, moved))
     peak = [
         _swap_way("fcfs", "proactive", "fcfs", "kv_bytes", "baseline", "ample"),
         _swap_way("fastserve", "proactive", "enst", "kv_bytes", "method", "ample"),
@@ -232,7 +238,6 @@ def _split_case(name: str, targets: str) -> Case:
         "throughput_at_slo",
         work | {"prefill_devices": a, "decode_devices": b},
         [way("together", f"together-{name}", "baseline", None), way("apart", name, "method", "disaggregation")],
-        trials=4,
     )
 
 

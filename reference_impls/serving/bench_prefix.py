@@ -77,7 +77,7 @@ def cases() -> list[Case]:
                 ),
             ),
             timed=False,
-            trials=5,
+            trials=6,
             no_limit="whole runs of an engine; the bound is the share of prompt tokens that need not be computed",
             devices=("cpu",),
         )

@@ -3,7 +3,7 @@
 A trial is a seed: all policies see the same requests, so ratios are paired. One run gives all metrics of its trial.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import count
@@ -12,13 +12,15 @@ from typing import Any
 from reference_impls.measurement.case import Case, Implementation, Role, Step, Workload
 from reference_impls.serving import Limits, Scheduler, fastserve, fcfs, fixed_priority, mlfq, run_to_completion, srpt
 from reference_impls.serving.cost import CostModel
-from reference_impls.serving.metrics import SUMMARIES, latencies
+from reference_impls.serving.metrics import SUMMARIES, goodput_per_s, latencies
 from reference_impls.serving.serve import Record
 from reference_impls.serving.simulate import capacity, simulate
 from reference_impls.serving.traces import Config as TraceConfig
 from reference_impls.serving.traces import generate
 
-REQUESTS, MANY = 400, 10_000
+REQUESTS, RATED_REQUESTS, MANY = 400, 2000, 10_000
+"""Of cases with conditions of their own, of searches for the highest rate, and of those at a given load, which is so
+many that beginning and end do not count."""
 TRIALS = 6
 LOADS = (50, 70, 90, 100, 120)
 TRACES = {"conversation": "poisson", "zipf": "poisson", "bimodal": "bursts"}
@@ -35,6 +37,7 @@ METRICS: dict[str, Callable[[Record], float]] = {
     "latency_per_token": SUMMARIES["per_token"],
     "latency_per_token_tail": SUMMARIES["per_token_p95"],
     "ttft": SUMMARIES["ttft"],
+    "goodput": partial(goodput_per_s, per_token_s=TARGET_S),
 }
 
 
@@ -86,6 +89,7 @@ def outcome(
     found = latencies(record)
     values = {name: of(record) for name, of in METRICS.items()}
     values["preemptions"] = float(found.preemptions.mean())
+    values["tpot"] = SUMMARIES["tpot"](record)
     values["queueing_share"] = float(100 * found.ttft.sum() / found.jct.sum())
     values["tbt_tail"] = SUMMARIES["tbt_p99"](record)
     return values
@@ -128,24 +132,15 @@ def load_cases() -> list[Case]:
     found = []
     for lengths, arrivals in TRACES.items():
         for load in LOADS:
-            for metric in METRICS:
-                ways = [_way(one, lengths, arrivals, load, metric) for one in CONTENDERS]
-                title = f"Simulated {lengths} requests at {load} % load"
-                work = workload_of(lengths, arrivals, load)
-                found.append(value_case(f"serving/{lengths}/load-{load}/{metric}", title, metric, work, ways))
+            found += [_load_case(lengths, arrivals, load, metric, CONTENDERS) for metric in METRICS]
     return found
 
 
-def long_cases() -> list[Case]:
-    """Every policy on every trace, with so many requests that beginning and end do not count."""
-    found = []
-    for lengths, arrivals in TRACES.items():
-        for metric in ("latency_per_token", "jct", "jct_tail"):
-            ways = [_way(one, lengths, arrivals, 90, metric, MANY) for one in CONTENDERS]
-            title = f"Simulated {lengths} requests at 90 % load, {MANY:,} of them"
-            work = workload_of(lengths, arrivals, 90) | {"requests": MANY}
-            found.append(value_case(f"serving/{lengths}/requests-{MANY}/{metric}", title, metric, work, ways, 2))
-    return found
+def _load_case(lengths: str, arrivals: str, load: int, metric: str, contenders: Iterable[Contender]) -> Case:
+    ways = [_way(one, lengths, arrivals, load, metric, MANY) for one in contenders]
+    work = workload_of(lengths, arrivals, load) | {"requests": MANY}
+    title = f"Simulated {lengths} requests at {load} % load"
+    return value_case(f"serving/{lengths}/load-{load}/{metric}", title, metric, work, ways)
 
 
 def _way(
@@ -158,16 +153,12 @@ def _way(
 
 
 def other_cases() -> list[Case]:
-    """Preemptions, the share of waiting, and long prompts, where charging and mixing decide."""
-    found = []
-    for metric in ("preemptions", "queueing_share"):
-        fewer = [
-            one for one in CONTENDERS if metric == "queueing_share" or one.role == "baseline" or "serve" in one.name
-        ]
-        ways = [_way(one, "conversation", "poisson", 100, metric) for one in fewer]
-        work = workload_of("conversation", "poisson", 100)
-        title = "Simulated conversation requests at 100 % load"
-        found.append(value_case(f"serving/conversation/load-100/{metric}", title, metric, work, ways))
+    """Preemptions, times of later tokens, the share of waiting; and long prompts, where charging and mixing decide."""
+    preempting = [one for one in CONTENDERS if one.role == "baseline" or one.make().preempts]
+    found = [_load_case("conversation", "poisson", 100, "queueing_share", CONTENDERS)]
+    for lengths, arrivals in TRACES.items():
+        found.append(_load_case(lengths, arrivals, 100, "preemptions", preempting))
+        found.append(_load_case(lengths, arrivals, 100, "tpot", CONTENDERS))
     work = workload_of("long-prompts", "poisson", 90) | {"ratio": "prompts at least 64 times as long as answers"}
     for metric in ("latency_per_token", "jct"):
         ways = [_way(one, "long-prompts", "poisson", 90, metric) for one in long_prompt_contenders()]
@@ -202,7 +193,8 @@ def throughput_cases() -> list[Case]:
             f"serving/{lengths}/{of}-target/throughput_at_slo",
             f"Simulated {lengths} requests: highest rate with the {of} of time a token within {TARGET_S} s",
             "throughput_at_slo",
-            workload_of(lengths, "poisson", None) | {"target_s_per_token": TARGET_S, "of": of},
+            workload_of(lengths, "poisson", None)
+            | {"requests": RATED_REQUESTS, "target_s_per_token": TARGET_S, "of": of},
             [
                 Implementation(
                     one.name,
@@ -223,17 +215,22 @@ def throughput_cases() -> list[Case]:
 
 @cache
 def highest_rate(one: Contender, lengths: str, metric: str, seed: int) -> float:
-    """Of loads of 3 to 300 %; requests a second. Overload ends with the trace."""
+    """Of loads of 10 to 300 %; requests a second. Overload ends with the trace."""
 
     def met(load: float) -> bool:
-        return outcome(one, lengths, "poisson", round(load, 3), seed)[metric] <= TARGET_S
+        return outcome(one, lengths, "poisson", round(load, 3), seed, RATED_REQUESTS)[metric] <= TARGET_S
 
     whole = generate(TraceConfig(lengths, 4000, 1.0, "together", 12345))
-    return capacity(whole, COST, LIMITS) * highest(met, 3.0, 300.0) / 100
+    return capacity(whole, COST, LIMITS) * highest(met, 10.0, 300.0) / 100
 
 
 def highest(met: Callable[[float], bool], low: float, high: float) -> float:
-    """The largest number for which it holds, to 4 %, by halving the interval of logarithms."""
+    """The largest number for which it holds, to 4 %, by halving the interval of logarithms.
+
+    Raises ValueError where it lies outside: the end of the search would be no finding.
+    """
+    if met(high) or not met(low):
+        raise ValueError(f"what is looked for lies {'above' if met(high) else 'below'} {low:g} to {high:g}")
     while high - low > 0.04 * high:
         middle = (low * high) ** 0.5
         low, high = (middle, high) if met(middle) else (low, middle)
@@ -242,4 +239,4 @@ def highest(met: Callable[[float], bool], low: float, high: float) -> float:
 
 def cases() -> list[Case]:
     """All of this module."""
-    return [*load_cases(), *long_cases(), *other_cases(), *throughput_cases()]
+    return [*load_cases(), *other_cases(), *throughput_cases()]

@@ -93,6 +93,7 @@ METRICS: dict[str, Metric] = {
     "energy_per_token": Metric("energy per output token", "J", "lower"),
     "equal_results": Metric("results that are equal to the last bit", "%", "higher"),
     "faults_found": Metric("faults put in on purpose that are found by the intended test", "%", "higher"),
+    "goodput": Metric("requests finished within the target a token", "requests/s", "higher"),
     "gpu_memory_used": Metric("GPU memory in use", "%", "higher"),
     "gpu_utilisation": Metric("GPU utilisation (any kernel resident)", "%", "higher"),
     "gpus_managed": Metric("GPUs managed", "GPUs", "higher"),

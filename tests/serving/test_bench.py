@@ -44,7 +44,9 @@ def test_what_programs_share_is_not_computed_again():
 
 def test_the_highest_is_found_to_four_per_cent():
     assert highest(lambda x: x <= 3.7, 0.2, 20.0) == pytest.approx(3.7, rel=0.04)
-    assert highest(lambda x: False, 0.2, 20.0) == 0.2
+    for never_or_always in (False, True):
+        with pytest.raises(ValueError, match="above" if never_or_always else "below"):
+            highest(lambda _, found=never_or_always: found, 0.2, 20.0)
 
 
 def test_ranks():

@@ -53,7 +53,9 @@ def _load(point: Point) -> float:
 
 def _view(group: Sequence[Point], palette: Palette, folder: str) -> PlotView:
     first = group[0]
-    metric, about = METRICS[first.one.metric], str(first.one.workload.get("trace", first.one.case.split("/")[1]))
+    metric, work = METRICS[first.one.metric], first.one.workload
+    named = [str(work[key]) for key in ("trace", "model") if work.get(key)]
+    about = ", ".join(named) or first.one.case.split("/")[1]
     styles = palette.styles(group)
     ordered = sorted(group, key=lambda point: (_load(point), point.one.implementation))
     return PlotView(
