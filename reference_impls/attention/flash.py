@@ -4,7 +4,7 @@ Paper: arXiv 2205.14135, algorithm 1 and appendix B (FlashAttention); 2307.08691
 Idea: keep a running maximum and total for each query; when a tile brings a larger maximum, scale down what was summed.
     The backward pass computes the scores again from the kept log-totals instead of reading them.
 Symbols: m = largest score so far, l = sum of exp(score - m), o = sum of exp(score - m) * value.
-Simplified: plain tensor operations show the algorithm and its memory, not its speed; no dropout.
+Simplified: plain tensor operations: memory and tiles left out show, the speed of one fused kernel does not; no dropout.
 Differs: queries in the outer loop, as in the second paper; tiles above the diagonal are left out.
 Cost: 4 * heads * q_seq * kv_seq * head_dim FLOPs, half if causal; query_tile * kv_tile scores at a time.
 Checked against: softmax attention in float64; autograd for the gradients; the number of tiles.
