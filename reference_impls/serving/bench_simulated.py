@@ -215,13 +215,13 @@ def throughput_cases() -> list[Case]:
 
 @cache
 def highest_rate(one: Contender, lengths: str, metric: str, seed: int) -> float:
-    """Of loads of 10 to 300 %; requests a second. Overload ends with the trace."""
+    """Of loads of 1 to 300 %; requests a second. Overload ends with the trace."""
 
     def met(load: float) -> bool:
         return outcome(one, lengths, "poisson", round(load, 3), seed, RATED_REQUESTS)[metric] <= TARGET_S
 
     whole = generate(TraceConfig(lengths, 4000, 1.0, "together", 12345))
-    return capacity(whole, COST, LIMITS) * highest(met, 10.0, 300.0) / 100
+    return capacity(whole, COST, LIMITS) * highest(met, 1.0, 300.0) / 100
 
 
 def highest(met: Callable[[float], bool], low: float, high: float) -> float:
