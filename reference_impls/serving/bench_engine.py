@@ -188,6 +188,7 @@ POLICIES: dict[str, tuple[str, Callable[[CostModel], Scheduler]]] = {
     "srpt-oracle": ("srpt", lambda _: srpt.Scheduler()),
 }
 FEWER = ("fcfs", "fcfs-request-batches", "fastserve")
+"""Those that a GPU's time is spent on."""
 
 
 @cache
@@ -227,7 +228,7 @@ def engine_cases() -> list[Case]:
 
 
 def _engine_case(setup: Setup, metric: str) -> Case:
-    names = [*POLICIES] if setup.model == "tiny-target" else FEWER
+    names = FEWER if setup in CUDA else [*POLICIES]
     about = f"{setup.trace}-load-{setup.load}" if setup in TRACED else f"batch-{setup.batch}"
     return Case(
         id=f"serving/{setup.model}/{about}/{metric}",
