@@ -53,7 +53,7 @@ WAYS: dict[str, tuple[Role, str | None, Attention]] = {
 
 
 def _work(length: int, dtype: str, **more: Value) -> dict[str, Value]:
-    shape: dict[str, Value] = {"batch": 1, "context_length": length, "heads": HEADS, "kv_heads": KV_HEADS}
+    shape: dict[str, Value] = {"batch": 1, "prompt_tokens": length, "heads": HEADS, "kv_heads": KV_HEADS}
     return {**shape, "dtype": dtype, **more}
 
 
@@ -81,7 +81,7 @@ def _timed(way: Attention, work: Workload, device: str) -> Step:
 
 
 def _inputs(work: Workload, device: str) -> tuple[Tensor, Tensor, Tensor]:
-    length = int(work["context_length"] or 1)
+    length = int(work["prompt_tokens"] or 1)
     return inputs(length, length, getattr(torch, str(work["dtype"])), device)
 
 
@@ -89,7 +89,7 @@ def _product_limit(work: Workload, ceilings: Ceilings) -> Limit | None:
     rate = (ceilings.matmul_flops_per_s or {}).get("float32")
     if rate is None:
         return None
-    flops = 2 * HEADS * int(work["context_length"] or 1) ** 2 * DIM
+    flops = 2 * HEADS * int(work["prompt_tokens"] or 1) ** 2 * DIM
     return Limit(flops / rate, "2 * heads * tokens**2 * head_dim FLOPs (causal) / product rate")
 
 

@@ -69,7 +69,7 @@ def _case(device: str, dtype: str, batch: int, length: int) -> Case:
         metric="step_time",
         workload={
             "batch": batch,
-            "context_length": length,
+            "cached_tokens": length,
             "heads": HEADS,
             "kv_heads": KV_HEADS,
             "head_dim": DIM,
@@ -103,7 +103,7 @@ def inputs(q_seq: int, kv_seq: int, dtype: torch.dtype, device: str, batch: int 
 
 
 def _decode(name: str, work: Workload, device: str) -> Step:
-    batch, length = int(work["batch"] or 1), int(work["context_length"] or 1)
+    batch, length = int(work["batch"] or 1), int(work["cached_tokens"] or 1)
     queries, keys, values = inputs(1, length, getattr(torch, str(work["dtype"])), device, batch)
     run = _way(name, queries, keys, values)
     wanted = grouped_attention(queries.float(), keys.float(), values.float())
@@ -182,7 +182,7 @@ def _read_limit(share: float, work: Workload, ceilings: Ceilings) -> Limit | Non
     if ceilings.read_bytes_per_s is None:
         return None
     size = getattr(torch, str(work["dtype"])).itemsize
-    tokens = int(work["batch"] or 1) * int(work["context_length"] or 1)
+    tokens = int(work["batch"] or 1) * int(work["cached_tokens"] or 1)
     moved = 2 * KV_HEADS * DIM * tokens * size * share
     return Limit(moved / ceilings.read_bytes_per_s, f"{moved / 1e6:.1f} MB of keys and values / read bandwidth")
 

@@ -1,4 +1,4 @@
-"""Decode attention through a block table on any CPU: `paged_decode_cpu.cpp`, compiled when first asked for.
+"""Decode attention through a block table on any CPU: loops in C++, compiled when first asked for.
 
 Paper: arXiv 2309.06180, section 4.1 (PagedAttention); 2205.14135, algorithm 1 (the online softmax).
 Idea: at batch 1 time is the bytes of the cache; one pass over blocks where they lie reads them once and writes nothing,

@@ -146,7 +146,7 @@ def test_a_step_that_is_wrong_does_not_run(monkeypatch):
     case = CASES["attention/decode-cpu/context-1024/step_time"]
     monkeypatch.setattr(bench_time, "_way", lambda name, queries, *_: lambda: torch.zeros_like(queries))
     with pytest.raises(ValueError, match="relative error"):
-        bench_time._decode("sdpa", {**case.workload, "context_length": 64}, "cpu")
+        bench_time._decode("sdpa", {**case.workload, "cached_tokens": 64}, "cpu")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

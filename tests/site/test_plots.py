@@ -235,6 +235,20 @@ def test_the_same_axis_serves_another_family():
     assert view.rows[0][:4] == ["512", "evict", "250 ms", "4× [4, 4]"]
 
 
+def test_a_prompt_s_length_is_an_axis_of_its_own():
+    made = []
+    for tokens in (256, 1024):
+        fields = {"workload": {"model": "m", "prompt_tokens": tokens}, "case": f"attention/m/{tokens}"}
+        made += [
+            measurement("whole", "baseline", [1.0] * 9, **fields),
+            measurement("flash", "method", [0.5] * 9, **fields),
+        ]
+    [view] = views("speed-prompt", *made)
+    assert [row[0] for row in view.rows] == ["256", "1024"]
+    assert "by tokens of the prompt" in view.title
+    assert views("speed-context", *made) == []
+
+
 def test_figures_of_one_subject_are_told_apart_by_what_differs():
     made = []
     for tokens in (64, 512):

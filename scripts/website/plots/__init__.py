@@ -15,7 +15,7 @@ from scripts.website.plots.light import recall_by_light
 from scripts.website.plots.load import latency_by_load
 from scripts.website.plots.points import Point
 from scripts.website.plots.quality import by_field, by_metric, quality_against
-from scripts.website.plots.scale import ACCEPTANCE, BATCH, CONTEXT, DRAFT_COST, LIMIT, PASS_RATIO, SPEED, along
+from scripts.website.plots.scale import ACCEPTANCE, BATCH, CONTEXT, DRAFT_COST, LIMIT, PASS_RATIO, PROMPT, SPEED, along
 from scripts.website.plots.style import Palette
 
 Plot = Callable[[Iterable[Point], Palette, str], list[PlotView]]
@@ -50,9 +50,11 @@ _ALONG = {
     "break-even-cost": (SPEED, DRAFT_COST),
     "limit-share": (LIMIT, BATCH),
     "limit-context": (LIMIT, CONTEXT),
+    "limit-prompt": (LIMIT, PROMPT),
     "speed-batch": (SPEED, BATCH),
     "speed-context": (SPEED, CONTEXT),
     "speed-pass-ratio": (SPEED, PASS_RATIO),
+    "speed-prompt": (SPEED, PROMPT),
 }
 
 PLOTS: dict[str, Plot] = {

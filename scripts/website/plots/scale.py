@@ -47,6 +47,7 @@ class Axis:
 
 BATCH = Axis("batch", "batch size")
 CONTEXT = Axis("cached_tokens", "tokens in the cache")
+PROMPT = Axis("prompt_tokens", "tokens of the prompt")
 ACCEPTANCE = Axis("acceptance", "chance that a guess is right", ("values",))
 DRAFT_COST = Axis("draft_cost", "cost of a guess, as a share of a plain step", ("values",))
 PASS_RATIO = Axis("pass_ratio", "draft steps in the time of a target's pass")
