@@ -66,8 +66,10 @@ class Space:
         self.claimed: set[int] = set()
         self.wanted: set[int] = set()
         self.fresh: set[int] = set()  # brought back and not run since: they stay, or two could chase each other out
+        self.again: dict[int, int] = {}  # dropped, and no token made since: they stay, or no answer might ever end
         self.forced = False
-        """Nothing can run and no copy is on its way: for one round those brought back may leave, prompts may enter."""
+        """Nothing can run and no copy is on its way: until one can, prompts may enter, and whoever is asked about first
+        may send away anybody."""
         self.owed = 0  # blocks on their way to jobs of higher priority in this round
         self.counts = Counts()
         self.debt_s = 0.0
@@ -151,8 +153,9 @@ class Space:
     def _can_make_room(self, blocks: int, job: Job, key: Key) -> bool:
         """Let jobs give way that are needed later, if that is enough."""
         own = key(job)
-        kept = self.claimed if self.forced else self.claimed | self.fresh
-        later = [one for one in self.resident.values() if one.id not in kept and one is not job and key(one) > own]
+        kept = self.claimed if self.forced else self.claimed | self.fresh | self.again.keys()
+        others = [one for one in self.resident.values() if one.id not in kept and one is not job]
+        later = others if self.forced else [one for one in others if key(one) > own]
         later.sort(key=key, reverse=True)
         short = blocks - self.free - sum(copy.blocks for copy in self.leaving)
         if short > sum(one.blocks for one in later):
@@ -192,6 +195,7 @@ class Space:
         self.counts.drops += 1
         self.counts.dropped_tokens += job.cached
         self.free += job.blocks
+        self.again[job.id] = job.generated
         job.blocks, job.cached, job.place = 0, 0, "nowhere"
         if self.mover:
             self.mover.drop(job)
@@ -253,6 +257,7 @@ class Space:
         elif job.place == "host":
             self.host_free += job.blocks
         self.fresh.discard(job.id)
+        self.again.pop(job.id, None)
         self.resident.pop(job.id, None)
         self.on_host.pop(job.id, None)
         job.blocks, job.place = 0, "nowhere"
@@ -283,4 +288,6 @@ class Space:
 
     def grow(self, job: Job) -> None:
         """Take the blocks that tokens made since the claim have filled."""
+        if job.generated > self.again.get(job.id, job.generated):
+            del self.again[job.id]
         self._take(job, self.config.blocks_for(job.cached) - job.blocks)

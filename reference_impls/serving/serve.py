@@ -164,6 +164,8 @@ class Server:
         def key(job: Job) -> tuple[float, ...]:
             return scheduler.needed(job, state)
 
+        if space.forced:  # nothing can run in the policy's order: the oldest goes first
+            ordered = sorted(ordered, key=lambda job: (job.arrival_s, job.id))
         space.begin(state.now)
         batch = compose(ordered, self.limits, lambda job, tokens: space.claim(job, tokens, key), self.executor.recall)
         space.look_ahead(key)

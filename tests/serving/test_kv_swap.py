@@ -56,6 +56,28 @@ def test_blocks_are_conserved_and_nobody_runs_from_the_host(swap, trace, name, h
     assert all(job.cancelled or job.generated == job.output for job in jobs)
 
 
+@pytest.mark.parametrize("swap", ["proactive", "reactive", "recompute"])
+@given(
+    trace=traces(most=8, longest=12, step=1.0),
+    name=st.sampled_from([*MAKE]),
+    spare=st.integers(0, 3),
+    host=st.sampled_from([0, 3, 64]),
+    batch=st.integers(1, 4),
+    chunk=st.sampled_from([None, 3]),
+    mixing=st.sampled_from(["mixed", "separate"]),
+)
+@settings(max_examples=80)
+def test_everybody_ends_where_memory_hardly_holds_one(swap, trace, name, spare, host, batch, chunk, mixing):
+    """Neither stuck nor for ever dropping each other's half-passed prompts."""
+    blocks = max(-(-(one.prompt + one.output) // 4) for one in trace) + spare
+    space = Space(Config(blocks, host, 4, swap, reserve_blocks=2, bytes_per_block=0.25))
+    limits = Limits(batch, chunk=chunk, mixing=mixing)
+    server = Server(MAKE[name](), limits, Simulated(CostModel(1.0, 0.25, 0.0)), space)
+    for number, _ in enumerate(rounds(server, [Job(one.id, one.arrival_s, one.prompt, one.output) for one in trace])):
+        assert number < 5000
+    assert all(job.generated == job.output for job in server.record.jobs)
+
+
 def crowded():
     """Long jobs that fill the memory, and short ones that come while they run."""
     long = [Request(n, 0.01 * n, 64, 200) for n in range(12)]
