@@ -284,7 +284,7 @@ def _dots(group: Sequence[Point], quantity: Quantity, styles: Styles) -> dict[st
 
 def _summary(group: Sequence[Point], quantity: Quantity, axis: Axis, places: list[float]) -> str:
     if quantity is LIMIT:
-        return extremes(group)
+        return extremes(group, axis.field, axis.title)
     best = [_best(group, axis, place) for place in dict.fromkeys((places[0], places[-1]))]
     said = "; ".join(_best_text(point, axis) for point in best)
     methods = list(dict.fromkeys(point.one.implementation for point in group if point.one.role == "method"))

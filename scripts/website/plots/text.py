@@ -38,18 +38,18 @@ def differences(workloads: Iterable[Mapping[str, Any]], but: Iterable[str] = ())
     return ["".join(f", {word}" for word in found) for found in words]
 
 
-def extremes(group: Sequence[Point]) -> str:
-    """Who comes nearest to the limit, and who stays furthest from it."""
+def extremes(group: Sequence[Point], field: str, title: str) -> str:
+    """Who comes nearest to the limit, and who stays furthest from it; field, title: of the axis."""
     ordered = sorted(group, key=lambda point: point.share or 0.0)
     low, high = ordered[0], ordered[-1]
     if len(ordered) == 1:
-        return f"{_where(high)} reaches {_percent(high)} of the limit."
-    return f"Nearest to the limit is {_where(high)} with {_percent(high)}, furthest {_where(low)} with {_percent(low)}."
+        return f"{_where(high, field, title)} reaches {_percent(high)} of the limit."
+    near, far = (f"{_where(point, field, title)} with {_percent(point)}" for point in (high, low))
+    return f"Nearest to the limit is {near}, furthest {far}."
 
 
-def _where(point: Point) -> str:
-    batch = point.one.workload.get("batch")
-    return point.one.implementation + (f" at batch {batch}" if batch is not None else "")
+def _where(point: Point, field: str, title: str) -> str:
+    return f"{point.one.implementation} at {title} {point.one.workload[field]}"
 
 
 def _percent(point: Point) -> str:
