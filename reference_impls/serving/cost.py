@@ -6,7 +6,8 @@ Idea: a pass of the model reads the weights once, multiplies every prompt token,
 Symbols: t = a + b * prefill_tokens + c * decoders + d * kv_tokens + e * pairs + f * (passes - 1), and what so many
     decoders take beyond that line: a product of three rows can be slower than one of four.
 Simplified: the coefficients hold for the lengths and batches they were fitted to.
-Differs: FastServe interpolates between profiled prompt lengths; `interpolated` does that.
+Differs: FastServe interpolates between profiled prompt lengths; `profiled` does that, and an engine takes it in
+    the place of the fit.
 Cost: some small least-squares problems.
 Checked against: coefficients and steps that made the data; scipy's nnls; the error on iterations held out; a few odd
     iterations do not move the fit.
@@ -148,6 +149,16 @@ def relative_errors(model: CostModel, held_out: Sequence[Iteration]) -> Array:
         for one in held_out
     ]
     return np.array(found)
+
+
+def profiled(measured: Sequence[Iteration]) -> Callable[[int], float]:
+    """Prompt length -> seconds, from the medians of iterations that passed one whole prompt and nothing else."""
+    found: dict[int, list[float]] = {}
+    for one in measured:
+        if one.prefill_tokens and not one.decoders and not one.kv_tokens and one.passes == 1:
+            found.setdefault(one.prefill_tokens, []).append(one.seconds)
+    lengths = sorted(found)
+    return interpolated(lengths, [float(np.median(found[length])) for length in lengths])
 
 
 def interpolated(lengths: Sequence[int], seconds: Sequence[float]) -> Callable[[int], float]:

@@ -51,7 +51,8 @@ class Config:
 class Engine:
     """The executor over a real model, and who moves its caches. `serve` runs a trace; `answers` holds the tokens.
 
-    prompts: request id -> (seq,) tokens; clock: seconds, such as time.perf_counter; profile: predicts prefill times
+    prompts: request id -> (seq,) tokens; clock: seconds, such as time.perf_counter; profile: predicts prefill times, as
+    a fitted cost model or as a function of the prompt's length such as `cost.profiled` makes
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Engine:
         scheduler: Scheduler,
         config: Config,
         clock: Callable[[], float],
-        profile: CostModel = CostModel(),  # noqa: B008 frozen
+        profile: CostModel | Callable[[int], float] = CostModel(),  # noqa: B008 frozen
     ) -> None:
         self.model, self.config, self.clock = model, config, clock
         self.device = model.embedding.weight.device
@@ -75,7 +76,7 @@ class Engine:
         self.sequences: dict[int, Sequence] = {}
         self.measured: list[Iteration] = []
         self.reused_tokens = 0
-        self.prefill_s = profile.prefill_s
+        self.prefill_s = profile.prefill_s if isinstance(profile, CostModel) else profile
         self.stream: Any = None
         if config.side_stream and self.device.type == "cuda" and space.swap == "proactive":
             self.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]

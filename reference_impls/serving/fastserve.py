@@ -4,7 +4,8 @@ Paper: arXiv 2305.05920 (v1 2023, v3 2024; NSDI 2026), sections 4.1 and 4.2; the
 Idea: the first iteration's time is known from the prompt, so a job skips the levels whose quantum it would overrun at
     once, and those levels stay free for short prompts.
 Symbols: q_k = quantum of level k (0 the highest); B = batch size; ENST = estimated next scheduled time.
-Simplified: one device; no pipeline stages.
+Simplified: one device; no pipeline stages; prompt times come from whoever serves: a fitted cost model, or
+    `cost.profiled`, which interpolates over prompt lengths as the paper does.
 Differs: paper and code disagree, and both ways are here. `demotion`: the code moves down "one" level; reading notes of
     the paper tell of as many as the next iteration asks for ("fit"). `charge`: the code charges every member the whole
     iteration ("wall"); "own" leaves out the time of other members' prompts. `order`: the paper frees memory by ENST

@@ -3,9 +3,11 @@
 Paper: arXiv 2405.05465 (Vidur: simulating an inference server from profiled iterations); 2305.05920 (FastServe).
 Idea: between two events (an arrival, an end, a used-up quantum, a finished copy) the batch stays the same, and the time
     of k iterations of it has a closed form, so they are one step.
-Symbols: n = members, kv = cached tokens read in the first; T_k = k (a + c n + d kv) + d n k (k - 1) / 2.
+Symbols: n = members, all decoding, kv = cached tokens read in the first, beyond_n = what n decoders take beyond
+    the line of `cost.CostModel`; T_k = k (a + c n + beyond_n + d kv) + d n k (k - 1) / 2.
 Simplified: the scheduler's own time is not charged; copies do not slow iterations down.
-Differs: Vidur predicts each operator; here six coefficients stand for the whole iteration.
+Differs: Vidur predicts each operator; here a line of six coefficients, and what so many decoders take beyond it, stand
+    for the whole iteration.
 Cost: some microseconds a member and decision, whatever the number of iterations between decisions.
 Checked against: the same run one iteration at a time; hand-worked traces; a real engine on the same trace.
 """

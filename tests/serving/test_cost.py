@@ -15,6 +15,7 @@ from reference_impls.serving.cost import (
     fit,
     interpolated,
     non_negative,
+    profiled,
     relative_errors,
 )
 
@@ -94,6 +95,16 @@ def test_interpolation_between_profiled_lengths():
     assert [profile(n) for n in (1, 16, 40, 64, 900)] == [1.0, 1.0, 2.0, 3.0, 3.0]
     with pytest.raises(ValueError, match="rise"):
         interpolated([2, 2], [1.0, 1.0])
+
+
+def test_a_profile_is_of_prompts_alone():
+    """Beside decodes, behind cached tokens or two at once a prompt takes longer, and a median ignores one odd time."""
+    alone = [Iteration(n, 0, 0, seconds) for n, seconds in ((8, 1.0), (8, 1.0), (8, 9.0), (24, 3.0))]
+    other = [Iteration(8, 2, 40, 5.0), Iteration(8, 0, 16, 5.0), Iteration(24, 0, 0, 7.0, passes=2)]
+    profile = profiled([*other, *alone])
+    assert [profile(n) for n in (1, 8, 16, 24, 99)] == [1.0, 1.0, 2.0, 3.0, 3.0]
+    with pytest.raises(ValueError, match="one time for each"):
+        profiled(other)
 
 
 def test_refusals():

@@ -1,14 +1,16 @@
 """Whatever happens to a request on its way (batched, chunked, swapped, dropped, resumed), its tokens stay its own."""
 
+from dataclasses import replace
 from itertools import count
+from math import ceil, log2
 
 import pytest
 import torch
 
 from reference_impls.models import tiny
 from reference_impls.models.generate import generate
-from reference_impls.serving import Limits, Request, fastserve, fcfs, mlfq, policies
-from reference_impls.serving.cost import CostModel
+from reference_impls.serving import Job, Limits, Request, fastserve, fcfs, mlfq, policies
+from reference_impls.serving.cost import CostModel, profiled
 from reference_impls.serving.engine import Config, Engine
 from reference_impls.serving.kv_swap import Config as SpaceConfig
 
@@ -82,8 +84,6 @@ def test_too_little_memory_becomes_waiting(model, prompts, alone):
 def test_a_cancelled_request_frees_everything_and_the_others_do_not_notice(model, prompts, alone):
     served = engine(model, prompts, fastserve.Scheduler(fastserve.Config(quantum_s=1.0)), blocks=14)
     server = served.server
-    from reference_impls.serving import Job
-
     for one in TRACE[:4]:
         server.submit(Job(one.id, 0.0, one.prompt, one.output))
     for number in range(1000):
@@ -123,6 +123,21 @@ def test_measured_iterations_add_up(model, prompts):
     served.serve(TRACE)
     assert sum(one.prefill_tokens for one in served.measured) == sum(prompt for prompt, _ in LENGTHS)
     assert sum(one.decoders for one in served.measured) == sum(output - 1 for _, output in LENGTHS)
+
+
+def test_skip_join_takes_a_profile_measured_before(model, prompts):
+    """Each prompt alone, timed by a clock that counts a second for eight tokens; then a prompt enters by its time."""
+    first = engine(model, prompts, fcfs.Scheduler())
+    first.serve([Request(n, 100.0 * n, prompt, 1) for n, (prompt, _) in enumerate(LENGTHS)])
+    measured = [replace(one, seconds=one.prefill_tokens / 8) for one in first.measured]
+    scheduler = fastserve.Scheduler(fastserve.Config(quantum_s=1.0))
+    space = SpaceConfig(64, 64, 4)
+    known = Engine(model, prompts, scheduler, Config(space), ticks(), profiled(measured))
+    for n, (prompt, output) in enumerate(LENGTHS):
+        known.server.submit(Job(n, 0.0, prompt, output))
+    levels = {n: job.level for n, job in known.server.live.items()}
+    assert levels == {n: ceil(log2(max(prompt / 8, 1.0))) for n, (prompt, _) in enumerate(LENGTHS)}
+    assert set(levels.values()) == {0, 1, 2}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
