@@ -112,6 +112,7 @@ def value_case(
         workload=workload,
         implementations=tuple(ways),
         timed=False,
+        deterministic=True,
         no_limit=NO_LIMIT,
         devices=("cpu",),
         trials=trials,
