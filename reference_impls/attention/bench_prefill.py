@@ -121,6 +121,7 @@ def _weighed(way: Attention, work: Workload, device: str) -> Step:
 def peak_bytes(run: Callable[[], Tensor], device: str) -> int:
     """The most bytes that torch's allocator had given out at a time while it ran, beyond those from before."""
     if device == "cuda":
+        run()  # the first product takes room to work in, which stays
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         run()

@@ -42,6 +42,14 @@ def test_bytes_inside_an_operation_count():
     assert peak_bytes(lambda: x.t().reshape(-1).sort().values, "cpu") >= 2 * x.nbytes + 8 * x.numel()  # and the places
 
 
+def test_a_gpu_is_asked_for_its_most_beyond_what_was_there(monkeypatch):
+    ran = []
+    for name, value in {"reset_peak_memory_stats": None, "memory_allocated": 100, "max_memory_allocated": 160}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda name=name, value=value: ran.append(name) or value)
+    assert peak_bytes(lambda: ran.append("run"), "cuda") == 60
+    assert ran == ["run", "reset_peak_memory_stats", "memory_allocated", "run", "max_memory_allocated"]
+
+
 @pytest.mark.parametrize("length", [96, 160])
 def test_whole_scores_live_three_times_or_twice_beside_the_result(length):
     given = bench_time.inputs(length, length, torch.float32, "cpu")
@@ -96,6 +104,13 @@ def test_every_way_of_decode_takes_several_rows(name, three_rows, one_thread):
         pytest.skip(cpp.obstacle())
     got = bench_time._way(name, *three_rows)()
     assert torch.allclose(got, grouped_attention(*three_rows), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sdpa", "flash-attention", "grouped-products", "split-kv"])
+def test_what_a_gpu_runs_without_triton_runs_here_in_its_type(name, one_thread):
+    case = CASES["attention/decode-cuda/batch-16-context-1024/step_time"]
+    [one] = [one for one in case.implementations if one.name == name]
+    assert one.prepare({**case.workload, "cached_tokens": 64}, "cpu")() is None  # it compares with float32 first
 
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
