@@ -1,4 +1,4 @@
-"""Bytes moved against the formula, throughput against a stated link, the share of waiting, and FlexGen's block order.
+"""Bytes moved against the formula, throughput against a stated link, and the share of waiting.
 
 Links are slowed down to stated rates, so that what is measured is the schedule and not this machine's memory; one of
 them is this machine's disk, read past the page cache.
@@ -6,19 +6,19 @@ them is this machine's disk, read past the page cache.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from reference_impls.kv_cache import flexgen, kivi, offload, shape_of
+from reference_impls.kv_cache import kivi, offload, shape_of
 from reference_impls.kv_cache.bench_quality import scored
 from reference_impls.kv_cache.compose import compose
 from reference_impls.kv_cache.shape import CacheShape
 from reference_impls.measurement.case import Case, Ceilings, Implementation, Limit, Quality, Step, Workload
 from reference_impls.models.cache import Cache
-from reference_impls.models.decoder import Block, Decoder
 from reference_impls.pruning.bench_models import SEEDS, Way, load_model, tokens_of, value_case
 
 MODEL = "tiny-target"
@@ -26,8 +26,6 @@ BATCH, TOKENS, GROUP = 8, 512, 32
 LINKS: dict[str, float | None] = {"2-gb-per-s": 2e9, "400-mb-per-s": 4e8, "disk": None}
 """Bytes a second; None: as they are. The name `free` is a link to the host without a bound."""
 PASSES = 8
-BLOCK_BATCHES, BLOCK_BATCH, WEIGHTS_RATE = 4, 4, 4e8
-"""Of the block schedule: batches of a block, sequences of a batch, bytes a second of the weights' link."""
 
 
 def cases() -> list[Case]:
@@ -36,7 +34,6 @@ def cases() -> list[Case]:
         _bytes_case(),
         *map(_stall_case, LINKS),
         *map(_speed_case, LINKS),
-        _block_case(),
     ]
 
 
@@ -133,7 +130,7 @@ def _stall_case(link: str) -> Case:
         Way("half-ahead", partial(_stall, link, "half-ahead"), "offload", effect="kernel"),
         Way("ahead-4-bit", partial(_stall, link, "ahead-4-bit"), "compose", effect="kernel"),
     ]
-    return value_case(
+    case = value_case(
         f"kv_cache/offload/{link}/stall_share",
         f"Share of a decode pass spent waiting for the cache over {_called(link)}",
         "stall_share",
@@ -142,6 +139,7 @@ def _stall_case(link: str) -> Case:
         trials=SEEDS,
         why="at least the first layer's load, which has nothing to hide behind",
     )
+    return replace(case, deterministic=False)
 
 
 def _speed_case(link: str) -> Case:
@@ -201,80 +199,3 @@ def _pace(link: str) -> str:
 def _quality(name: str, work: Workload, device: str) -> Quality:  # noqa: ARG001 of the values alone
     setting = ("bits-4", "kivi") if name.endswith("4-bit") else ("bits-4", "full")
     return Quality("perplexity", scored(MODEL, *setting))
-
-
-# The block schedule: weights behind a link.
-
-
-class Loader:
-    """Weights of a layer, no faster than a stated rate."""
-
-    def __init__(self, model: Decoder, rate: float) -> None:
-        self.model, self.rate = model, rate
-        self.layer_bytes = sum(weight.nbytes for weight in model.blocks[0].parameters())
-
-    def __call__(self, layer: int) -> Block:
-        """Copy, and wait until the link would be done."""
-        start = time.perf_counter()
-        block: Any = self.model.blocks[layer]
-        copied = [weight.detach().clone() for weight in block.parameters()]
-        del copied
-        time.sleep(max(0.0, self.layer_bytes / self.rate - (time.perf_counter() - start)))
-        return block  # type: ignore[no-any-return]
-
-
-def _block_case() -> Case:
-    return Case(
-        id=f"kv_cache/flexgen/{MODEL}/decode_throughput",
-        title=f"Decoding {BLOCK_BATCHES} batches of {BLOCK_BATCH} with weights behind a link, by the block's order",
-        metric="decode_throughput",
-        workload={
-            "model": MODEL,
-            "batch": BLOCK_BATCH,
-            "batches": BLOCK_BATCHES,
-            "cached_tokens": 64,
-            "bytes_per_s": WEIGHTS_RATE,
-            "dtype": "float32",
-        },
-        implementations=(
-            Implementation("rows", "baseline", "kernel", partial(_block, "rows"), limit=partial(_block_limit, "rows")),
-            Implementation(
-                "zigzag",
-                "method",
-                "kernel",
-                partial(_block, "zigzag"),
-                limit=partial(_block_limit, "zigzag"),
-                module="flexgen",
-                note="loads are not overlapped with computing in either order",
-            ),
-        ),
-        amount=float(BLOCK_BATCH * BLOCK_BATCHES),
-        timed=True,
-        devices=("cpu",),
-    )
-
-
-def _block(order: flexgen.Order, work: Workload, device: str) -> Step:  # noqa: ARG001 a CPU's case
-    model, config = load_model(MODEL), flexgen.Config(BLOCK_BATCH, BLOCK_BATCHES, order=order)
-    text = tokens_of(MODEL)[: BLOCK_BATCHES * BLOCK_BATCH * 65].view(BLOCK_BATCHES, BLOCK_BATCH, 65)
-    held = [model.new_cache(BLOCK_BATCH, 72) for _ in range(BLOCK_BATCHES)]
-    load = Loader(model, WEIGHTS_RATE)
-    with torch.inference_mode():
-        for prompts, own in zip(text, held, strict=True):
-            model.hidden_states(prompts[:, :64], own)
-
-    def step() -> None:
-        flexgen.block_step(model, [one[:, 64:] for one in text], held, load, config)
-        for own in held:
-            own.crop(64)
-
-    return step
-
-
-def _block_limit(order: flexgen.Order, work: Workload, ceilings: Ceilings) -> Limit:  # noqa: ARG001
-    model = load_model(MODEL)
-    layer_bytes = float(sum(weight.nbytes for weight in model.blocks[0].parameters()))
-    config = flexgen.Config(BLOCK_BATCH, BLOCK_BATCHES, cache_share=1.0, order=order)
-    moved = flexgen.bytes_in(flexgen.Work(len(model.blocks), layer_bytes, 0.0, 0, 0.0), config)
-    tokens = BLOCK_BATCH * BLOCK_BATCHES
-    return Limit(tokens * WEIGHTS_RATE / moved, f"stated link rate / {moved / 1e6:.1f} MB of weights a step")

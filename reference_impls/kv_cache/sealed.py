@@ -90,7 +90,9 @@ class MemoryPlace:
 
     def keep(self, layer: int, count: int) -> None:
         """As `Place.keep`."""
-        if layer in self.held:
+        if not count:
+            self.held.pop(layer, None)
+        elif layer in self.held:
             self.held[layer] = tuple(part[:count].clone() for part in self.held[layer])
 
     @property

@@ -18,16 +18,16 @@ PIECE = 1 << 20
 
 
 class Buffers:
-    """Two sets of tensors, taken in turn: what was fetched last stays as it is while the next is fetched."""
+    """Two sets of tensors, or more, taken in turn: what was fetched last stays as it is while the next is fetched."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, sets: int = 2) -> None:
         self.device = device
-        self._sets: list[dict[int, Tensor]] = [{}, {}]
+        self._sets: list[dict[int, Tensor]] = [{} for _ in range(sets)]
         self._turn = 0
 
     def take(self, parts: Parts) -> Parts:
-        """Of the shapes and types of these; they hold anything. The set before last is used again."""
-        self._turn ^= 1
+        """Of the shapes and types of these; they hold anything. The oldest set, of two that before last, is reused."""
+        self._turn = (self._turn + 1) % len(self._sets)
         return tuple(self._one(number, part) for number, part in enumerate(parts))
 
     def _one(self, number: int, like: Tensor) -> Tensor:
@@ -63,10 +63,10 @@ class DiskPlace:
     so that the disk is read. Systems without posix_fadvise keep them.
     """
 
-    def __init__(self, device: torch.device, *, page_cache: bool = True) -> None:
+    def __init__(self, device: torch.device, *, page_cache: bool = True, sets: int = 2) -> None:
         self.device, self.page_cache = device, page_cache
         self._folder = tempfile.TemporaryDirectory(prefix="frugalfm-cache-")
-        self.buffers = Buffers(torch.device("cpu"))
+        self.buffers = Buffers(torch.device("cpu"), sets)
         self._like: dict[int, Parts] = {}
         """Of each layer, its parts without segments: their shapes and types."""
 
@@ -83,7 +83,7 @@ class DiskPlace:
 
     def get(self, layer: int) -> Parts:
         """As `Place.get`; the second fetch from now writes over it."""
-        count = self._path(layer).stat().st_size // self._segment_bytes(layer)
+        count = self.count(layer)
         wanted = tuple(like.new_empty(1).expand(count, *like.shape[1:]) for like in self._like[layer])
         targets = self.buffers.take(wanted)
         with self._path(layer).open("rb", buffering=0) as file:
@@ -99,6 +99,10 @@ class DiskPlace:
         if layer in self._like:
             with self._path(layer).open("r+b") as file:
                 file.truncate(count * self._segment_bytes(layer))
+
+    def count(self, layer: int) -> int:
+        """Segments of a layer."""
+        return self._path(layer).stat().st_size // self._segment_bytes(layer) if layer in self._like else 0
 
     @property
     def nbytes(self) -> int:

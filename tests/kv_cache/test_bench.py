@@ -9,7 +9,7 @@ import torch
 from reference_impls import cpp
 from reference_impls.attention import bench as attention_bench
 from reference_impls.attention import bench_time, paged_decode
-from reference_impls.kv_cache import bench, bench_offload, bench_paged, bench_quality
+from reference_impls.kv_cache import bench, bench_flexgen, bench_offload, bench_paged, bench_quality, flexgen
 from reference_impls.measurement.case import Ceilings, NotInstalledError
 from reference_impls.models.attend import grouped_attention
 from scripts.bench.runner import Budget, find, run_case
@@ -119,6 +119,17 @@ def test_a_cache_that_needs_a_gpu_says_so_on_a_cpu():
     one = next(one for one in case.implementations if one.name == "transformers-offloaded")
     with pytest.raises(NotInstalledError, match="a CUDA GPU"):
         one.prepare(case.workload, "cpu")
+
+
+def test_a_step_of_a_block_is_predicted_from_its_links_and_its_computing(monkeypatch):
+    monkeypatch.setattr(bench_flexgen, "RATES", dict.fromkeys(bench_flexgen.RATES, 1e8))
+    monkeypatch.setattr(bench_flexgen, "STEPS", 1)
+    bench_flexgen.block_of.cache_clear()
+    config = flexgen.Config(1, 4, flexgen.HOST, flexgen.DEVICE)
+    layers = sum(weight.nbytes for weight in bench_flexgen.load_model("tiny-target").blocks.parameters())
+    assert bench_flexgen.predicted(config, 32) >= layers / 1e8
+    assert bench_flexgen.seconds(config, 32) >= layers / 1e8
+    bench_flexgen.block_of.cache_clear()
 
 
 def test_bytes_moved_are_those_of_the_formula(monkeypatch):

@@ -17,7 +17,7 @@ from tests.kv_cache.models import MODEL, PROMPT, expected, run, shape
 from tests.models.conftest import seeded
 
 CACHES, EVICTIONS = caches(), evictions()
-HELPERS = {"evict", "sealed", "shape", "tiers", "evaluate"}
+HELPERS = {"evict", "sealed", "shape", "tiers", "links", "evaluate"}
 TECHNIQUES = [
     found.name for found in iter_modules(kv_cache.__path__) if found.name not in HELPERS and "bench" not in found.name
 ]

@@ -1,30 +1,38 @@
-"""The order's loads counted, a model run in both orders, and the cost model's ends."""
+"""The order's loads counted, the cost model's ends, and the policy against brute force and another solver."""
 
+from itertools import product
+
+import numpy as np
 import pytest
-import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reference_impls.kv_cache.flexgen import (
+    DEVICE,
+    DIRECTIONS,
+    DISK,
+    HOST,
     Config,
     Machine,
+    Shares,
     Work,
     best_policy,
-    block_step,
-    bytes_in,
-    bytes_out,
+    best_shares,
+    bytes_moved,
+    compute_seconds,
+    fits,
     memory_needed,
+    programme,
     schedule,
     step_seconds,
     throughput,
     weight_loads,
     without_offload,
 )
-from tests.kv_cache.models import MODEL, PROMPT
-from tests.models.conftest import some_tokens
 
-WORK = Work(layers=12, layer_bytes=4e8, token_bytes=2e5, tokens=512, layer_flops=4e8)
-MACHINE = Machine(to_device=1.2e10, to_host=1.2e10, flops=5e13, memory=1.6e10)
+WORK = Work(layers=12, layer_bytes=4e8, token_bytes=2e4, tokens=512, layer_flops=4e8, state_bytes=1e4)
+MACHINE = Machine(2e9, 1.2e10, 1.1e10, 1e9, flops=5e13, memory=3e9, host_memory=8e9)
+SPLIT = Shares(0.5, 0.25, 0.25)
 
 
 @given(st.integers(2, 9), st.integers(1, 9))
@@ -32,61 +40,118 @@ def test_zigzag_loads_a_layer_once_a_block_and_rows_once_a_batch(layers, batches
     orders = {order: [*schedule(layers, batches, order)] for order in ("rows", "zigzag")}
     assert set(orders["rows"]) == set(orders["zigzag"])
     assert len(set(orders["rows"])) == len(orders["rows"]) == layers * batches
-    assert weight_loads(orders["zigzag"]) == layers
-    assert weight_loads(orders["rows"]) == layers * batches
+    work = Work(layers, 1.0, 0.0, 0, 0.0)
+    assert weight_loads(orders["zigzag"]) == layers == bytes_moved(work, Config(2, batches))["host_to_device"]
+    rows = bytes_moved(work, Config(2, batches, order="rows"))["host_to_device"]
+    assert weight_loads(orders["rows"]) == layers * batches == rows
     for order, steps in orders.items():  # a batch goes through its layers in order
         for batch in range(batches):
             assert [layer for layer, own in steps if own == batch] == [*range(layers)], order
 
 
-@pytest.mark.parametrize("order", ["rows", "zigzag"])
-def test_both_orders_give_the_same_states_and_load_what_the_formula_says(order):
-    loads = []
-
-    def load(layer):
-        loads.append(layer)
-        return MODEL.blocks[layer]
-
-    batches = [PROMPT, some_tokens(2, 17, seed=5), some_tokens(1, 30, seed=6)]
-    caches = [MODEL.new_cache(len(tokens)) for tokens in batches]
-    for tokens in (batches, [one[:, :1] for one in batches]):
-        states = block_step(MODEL, tokens, caches, load, Config(order=order))
-    for row, tokens in enumerate(batches):
-        whole = MODEL.hidden_states(torch.cat([tokens, tokens[:, :1]], 1))[:, -1:]
-        assert torch.allclose(states[row], whole, atol=1e-10)
-    work = Work(layers=3, layer_bytes=1.0, token_bytes=0.0, tokens=0, layer_flops=0.0)
-    assert len(loads) == 2 * bytes_in(work, Config(batches=3, order=order))
+def test_bytes_of_a_step_in_each_direction():
+    config = Config(2, 3, SPLIT, Shares(0.25, 0.5, 0.25), Shares(0.0, 0.8, 0.2))
+    weights, new, states = 12 * 4e8, 12 * 6 * 2e4, 11 * 6 * 1e4
+    assert bytes_moved(WORK, config) == pytest.approx(
+        {
+            "disk_to_host": 0.25 * weights + 0.25 * new * 512 + 0.2 * states,
+            "host_to_device": 0.5 * weights + 0.75 * new * 512 + states,
+            "device_to_host": 0.75 * new + states,
+            "host_to_disk": 0.25 * new + 0.2 * states,
+        }
+    )
+    assert set(bytes_moved(WORK, without_offload(config)).values()) == {0.0}
 
 
-def test_bytes_of_a_step():
-    config = Config(batch=2, batches=3, weights_share=0.5, cache_share=0.25)
-    assert bytes_in(WORK, config) == 12 * 4e8 * 0.5 + 12 * 6 * 512 * 2e5 * 0.75
-    assert bytes_out(WORK, config) == 12 * 6 * 2e5 * 0.75
-    assert bytes_in(WORK, without_offload(config)) == bytes_out(WORK, without_offload(config)) == 0
+def test_memory_is_what_lies_on_a_tier_and_the_buffers():
+    config = Config(2, 3, SPLIT, HOST, DISK)
+    buffers = 2 * (4e8 + 2 * (512 * 2e4 + 1e4))
+    weights, cache, states = 12 * 4e8, 12 * 6 * 513 * 2e4, 6 * 1e4
+    expected = 0.5 * weights + buffers, 0.25 * weights + cache + buffers, 0.25 * weights + states
+    assert memory_needed(WORK, config) == pytest.approx(expected)
+    assert fits(WORK, config, Machine(1, 1, 1, 1, 1, *expected))
+    for short in range(3):
+        room = [has * (0.99 if tier == short else 1) for tier, has in enumerate(expected)]
+        assert not fits(WORK, config, Machine(1, 1, 1, 1, 1, *room))
 
 
-def test_overlap_takes_the_slowest_part_and_no_overlap_their_sum():
-    config = Config(batch=8, batches=8)
-    parts = [bytes_in(WORK, config) / 1.2e10, bytes_out(WORK, config) / 1.2e10, 12 * 64 * 4e8 / 5e13]
+@pytest.mark.parametrize("shares", [(HOST, HOST, DEVICE), (DISK, SPLIT, HOST)], ids=str)
+def test_overlap_takes_the_slowest_part_and_no_overlap_their_sum(shares):
+    config = Config(8, 8, *shares)
+    moved = bytes_moved(WORK, config)
+    parts = [moved[one] / getattr(MACHINE, one) for one in DIRECTIONS]
+    parts.append(12 * 64 * 4e8 / 5e13)
+    assert compute_seconds(WORK, config, MACHINE) == parts[-1]
     assert step_seconds(WORK, config, MACHINE) == max(parts)
-    assert step_seconds(WORK, Config(batch=8, batches=8, overlap=False), MACHINE) == sum(parts)
+    assert step_seconds(WORK, Config(8, 8, *shares, overlap=False), MACHINE) == pytest.approx(sum(parts))
 
 
 def test_larger_blocks_pay_for_the_weights_until_the_cache_is_all_that_moves():
-    speeds = [throughput(WORK, Config(batch=4, batches=count, cache_share=1.0), MACHINE) for count in (1, 2, 4, 8)]
+    speeds = [throughput(WORK, Config(4, count, cache=DEVICE), MACHINE) for count in (1, 2, 4, 8)]
     assert speeds == sorted(speeds)
     assert speeds[1] == pytest.approx(2 * speeds[0])
-    moved = [throughput(WORK, Config(batch=4, batches=count), MACHINE) for count in (64, 128)]
+    moved = [throughput(WORK, Config(4, count), MACHINE) for count in (640, 1280)]
     assert moved[1] < 1.1 * moved[0]
 
 
-def test_the_best_policy_fits_and_beats_its_neighbours():
-    found = best_policy(WORK, MACHINE, sizes=(1, 4, 16), steps=4)
-    assert memory_needed(WORK, found) <= MACHINE.memory
-    for other in (Config(1, 1), Config(4, 4, 0.5), Config(16, 4)):
-        if memory_needed(WORK, other) <= MACHINE.memory:
-            assert throughput(WORK, found, MACHINE) >= throughput(WORK, other, MACHINE)
-    everything = best_policy(WORK, Machine(1.2e10, 1.2e10, 5e13, 1e15), sizes=(1, 4), steps=2)
-    assert (everything.weights_share, everything.cache_share) == (1.0, 1.0)
+def grid(steps):
+    """Shares of all three kinds in steps."""
+    one = [
+        Shares(a / steps, b / steps, (steps - a - b) / steps) for a in range(steps + 1) for b in range(steps + 1 - a)
+    ]
+    return product(one, repeat=3)
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+@pytest.mark.parametrize("memory", [(3e9, 8e9, 1e12), (2e9, 3e9, 1e12), (1e10, 2e9, 4e8)], ids=str)
+def test_no_shares_of_a_grid_are_faster_than_the_best(overlap, memory):
+    machine = Machine(2e9, 1.2e10, 1.1e10, 1e9, 5e13, *memory)
+    config = Config(4, 2, overlap=overlap)
+    found = best_shares(WORK, machine, config)
+    assert fits(WORK, found, machine)
+    tried = [Config(4, 2, *shares, overlap=overlap) for shares in grid(4)]
+    seconds = [step_seconds(WORK, one, machine) for one in tried if fits(WORK, one, machine)]
+    assert seconds
+    assert step_seconds(WORK, found, machine) <= min(seconds) * (1 + 1e-6)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.floats(0.02, 1), min_size=3, max_size=3), st.integers(1, 8), st.integers(1, 8), st.booleans())
+def test_the_best_vertex_is_what_another_solver_finds(memory, batch, batches, overlap):
+    optimize = pytest.importorskip("scipy.optimize")
+    machine = Machine(2e9, 1.2e10, 1.1e10, 1e9, 5e13, *(1.5e10 * share for share in memory))
+    config = Config(batch, batches, overlap=overlap)
+    rows, bounds = programme(WORK, machine, config)
+    theirs = optimize.linprog([0] * 6 + [1], rows, bounds, bounds=(None, None))
+    found = best_shares(WORK, machine, config)
+    assert (found is None) == (theirs.status == 2)
+    if found is not None:
+        assert fits(WORK, found, machine)
+        everything = Config(batch, batches, DISK, DISK, DISK, overlap=overlap)
+        unit = sum(bytes_moved(WORK, everything)[one] / getattr(machine, one) for one in DIRECTIONS)
+        unit += compute_seconds(WORK, config, machine)
+        assert step_seconds(WORK, found, machine) == pytest.approx(theirs.fun * unit, rel=1e-5)
+
+
+def test_the_best_policy_uses_each_tier_as_the_room_demands():
+    def policy(*room, sizes=(1, 4)):
+        return best_policy(WORK, Machine(2e9, 1.2e10, 1.1e10, 1e9, 5e13, *room), sizes)
+
+    everything = policy(1e15)
+    assert (everything.weights.device, everything.cache.device) == pytest.approx((1, 1))
+    no_disk = policy(2e9, 1e12)
+    assert no_disk.weights.device < 1
+    assert no_disk.weights.disk == no_disk.cache.disk == pytest.approx(0)
+    small = policy(1.5e9, 2e9)
+    assert small.weights.disk > 0.5
     with pytest.raises(ValueError, match="nothing fits"):
-        best_policy(WORK, Machine(1e10, 1e10, 1e12, 1e6), sizes=(1,), steps=2)
+        policy(1e6, sizes=(1,))
+
+
+def test_shares_are_whole():
+    assert np.isclose(sum([SPLIT.device, SPLIT.host, SPLIT.disk]), 1)
+    for wrong in ((0.5, 0.4, 0.0), (1.2, -0.2, 0.0)):
+        with pytest.raises(ValueError, match="1 together"):
+            Shares(*wrong)
+    with pytest.raises(ValueError, match="batches"):
+        Config(1, 0)
