@@ -1,117 +1,143 @@
-"""Draw the timeline of a small simulated trace under two policies: `python -m scripts.draw_schedule`.
+"""Draw the timeline of a recorded run under two policies: `python -m scripts.draw_schedule`; `--record` runs it anew.
 
-The drawing beside the page on scheduling is written by this, from the simulation and the numbers below; a test holds
-that the two agree. Nothing here needs torch.
+The drawing beside the page on scheduling is made from the file beside it alone, which a run of the real engine wrote; a
+test holds that drawing and file agree. Drawing needs no torch, recording does.
 """
 
+import argparse
+import json
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
-
-from reference_impls.serving import Batch, Limits, Request, Scheduler, fastserve, fcfs
-from reference_impls.serving.cost import CostModel
-from reference_impls.serving.simulate import simulate
+from typing import Any
 
 TARGET = Path(__file__).parents[1] / "techniques/systems/serving-cloud/schedule-timeline.svg"
-COST = CostModel(a=1.0, b=0.25, c=0.0, d=0.0)
-LIMITS = Limits(batch=2)
-TRACE = (
-    Request(0, 0.0, 4, 14),
-    Request(1, 0.0, 4, 16),
-    Request(2, 3.0, 2, 2),
-    Request(3, 5.0, 2, 3),
-    Request(4, 9.0, 6, 5),
-    Request(5, 12.0, 2, 2),
-)
-NAMES = "ABCDEF"
-LEFT, WIDTH, ROW, TOP = 54, 560, 19, 62
+SOURCE = TARGET.with_suffix(".json")
+TITLES = {"fcfs": "First come, first served", "fastserve": "Skip-join feedback queue"}
+COMMAND = "python -m scripts.draw_schedule --record"
+LEFT, WIDTH, ROW, TOP = 92, 528, 19, 62
 Span = tuple[float, float, bool]
 """Begin, end, whether a prompt passed."""
 
 
-def policies() -> dict[str, Scheduler]:
-    """What is compared."""
-    return {
-        "first come, first served": fcfs.Scheduler(),
-        "skip-join feedback queue": fastserve.Scheduler(fastserve.Config(quantum_s=1.0, ageing_s=None)),
-    }
+def load() -> dict[str, Any]:
+    """What was recorded."""
+    found: dict[str, Any] = json.loads(SOURCE.read_text("utf-8"))
+    return found
 
 
-def spans(scheduler: Scheduler) -> tuple[dict[int, list[Span]], dict[int, float]]:
-    """When each request ran, and when it ended."""
-    ran: dict[int, list[Span]] = {one.id: [] for one in TRACE}
-    seen: set[int] = set()
-
-    def watch(start: float, batch: Batch, _count: int, seconds: float) -> None:
-        for job in batch.jobs:
-            is_prompt = job.id not in seen
-            seen.add(job.id)
-            last = ran[job.id][-1] if ran[job.id] else None
-            if last and last[1] == start and last[2] == is_prompt:
-                ran[job.id][-1] = (last[0], start + seconds, is_prompt)
+def spans(recorded: dict[str, Any], policy: str) -> dict[int, list[Span]]:
+    """When each request ran; iterations that follow at once are one span."""
+    left = {one["id"]: one["prompt"] for one in recorded["requests"]}
+    ran: dict[int, list[Span]] = {number: [] for number in left}
+    for start, end, members in recorded["runs"][policy]:
+        for number, tokens in members:
+            is_prompt = left[number] > 0
+            left[number] -= tokens
+            last = ran[number][-1] if ran[number] else None
+            if last and last[1:] == (start, is_prompt):
+                ran[number][-1] = (last[0], end, is_prompt)
             else:
-                ran[job.id].append((start, start + seconds, is_prompt))
-
-    record = simulate(TRACE, scheduler, COST, LIMITS, observer=watch)
-    return ran, {job.id: job.finished_s or 0.0 for job in record.jobs}
+                ran[number].append((start, end, is_prompt))
+    return ran
 
 
-def draw() -> str:
+def per_token_s(recorded: dict[str, Any], ran: dict[int, list[Span]]) -> float:
+    """Completion time over tokens of the answer, the mean of all requests."""
+    every = recorded["requests"]
+    return sum((ran[one["id"]][-1][1] - one["arrival_s"]) / one["output"] for one in every) / len(every)
+
+
+def source_of(recorded: dict[str, Any]) -> str:
+    """Which run it is, as the page says it."""
+    return f"{recorded['recorded'][:10]}, {recorded['machine']['name']}, commit {recorded['code']['commit'][:7]}"
+
+
+def draw(recorded: dict[str, Any]) -> str:
     """The drawing."""
-    found = {name: spans(scheduler) for name, scheduler in policies().items()}
-    end = max(max(ends.values()) for _, ends in found.values())
-    height = TOP + len(found) * (len(TRACE) * ROW + 62) - 34
+    found = {policy: spans(recorded, policy) for policy in TITLES}
+    end = max(one[-1][1] for ran in found.values() for one in ran.values())
+    rows, slots = len(recorded["requests"]), recorded["workload"]["batch"]
+    height = TOP + len(found) * (rows * ROW + 62) - 34
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 {height}">',
-        "  <title>When six requests run on two slots, in order of arrival and by a skip-join feedback queue</title>",
-        f"  <desc>{_told(found)}</desc>",
-        '  <rect class="c2" x="54" y="10" width="16" height="12"/>',
-        '  <text class="ink" x="76" y="21" font-size="14">prompt</text>',
-        '  <rect class="c1" x="150" y="10" width="16" height="12"/>',
-        '  <text class="ink" x="172" y="21" font-size="14">answer</text>',
-        '  <rect class="faint" x="246" y="10" width="16" height="12"/>',
-        '  <text class="ink" x="268" y="21" font-size="14">waiting</text>',
+        f"  <title>When {rows} requests ran on {slots} slots, in order of arrival and by a feedback queue</title>",
+        f"  <desc>{_told(recorded, found)}</desc>",
+        *_legend(("c2", "prompt"), ("c1", "answer"), ("faint", "waiting")),
+        '  <text class="muted" x="620" y="21" font-size="14" text-anchor="end">prompt + answer, in tokens</text>',
     ]
-    for number, (name, (ran, ends)) in enumerate(found.items()):
-        top = TOP + number * (len(TRACE) * ROW + 62)
-        lines += _chart(name, ran, ends, top, WIDTH / end)
+    for number, (policy, ran) in enumerate(found.items()):
+        top = TOP + number * (rows * ROW + 62)
+        lines += _chart(recorded, TITLES[policy], ran, top, WIDTH / end)
     return "\n".join([*lines, "</svg>", ""])
 
 
-def _told(found: dict[str, tuple[dict[int, list[Span]], dict[int, float]]]) -> str:
-    """Mean seconds a token, and the time of the last end, of each policy."""
-    said = []
-    for name, (_, ends) in found.items():
-        mean = sum((ends[one.id] - one.arrival_s) / one.output for one in TRACE) / len(TRACE)
-        said.append(f"{name}: {mean:.1f} seconds a token on average, the last request ends at {max(ends.values()):.0f}")
-    return f"Simulated with 1 s an iteration and 0.25 s a prompt token. {'; '.join(said)}."
+def _legend(*kinds: tuple[str, str]) -> Iterator[str]:
+    for place, (kind, word) in enumerate(kinds):
+        x = 20 + 96 * place
+        yield f'  <rect class="{kind}" x="{x}" y="10" width="16" height="12"/>'
+        yield f'  <text class="ink" x="{x + 22}" y="21" font-size="14">{word}</text>'
 
 
-def _chart(name: str, ran: dict[int, list[Span]], ends: dict[int, float], top: int, scale: float) -> Iterator[str]:
-    mean = sum((ends[one.id] - one.arrival_s) / one.output for one in TRACE) / len(TRACE)
-    last = max(ends.values())
-    told = f"{name}: {mean:.1f} s a token, last end {last:.0f} s"
-    yield f'  <text class="ink" x="{LEFT}" y="{top - 12}" font-size="15">{told}</text>'
-    for row, one in enumerate(TRACE):
-        y = top + row * ROW
-        yield f'  <text class="ink" x="34" y="{y + 12}" font-size="14">{NAMES[row]}</text>'
-        yield _bar("faint", one.arrival_s, ends[one.id], y, scale)
-        for start, stop, is_prompt in ran[one.id]:
-            yield _bar("c2" if is_prompt else "c1", start, stop, y, scale)
-    bottom = top + len(TRACE) * ROW + 2
+def _told(recorded: dict[str, Any], found: dict[str, dict[int, list[Span]]]) -> str:
+    said = [f"{TITLES[policy]}: {_summary(recorded, ran)}" for policy, ran in found.items()]
+    return f"A recorded run of the engine on the tiny model: {source_of(recorded)}. {'; '.join(said)}."
+
+
+def _summary(recorded: dict[str, Any], ran: dict[int, list[Span]]) -> str:
+    last = max(one[-1][1] for one in ran.values())
+    return f"{1000 * per_token_s(recorded, ran):.1f} ms a token, last end {1000 * last:.0f} ms"
+
+
+def _chart(recorded: dict[str, Any], title: str, ran: dict[int, list[Span]], top: int, scale: float) -> Iterator[str]:
+    """scale: units a second."""
+    yield f'  <text class="ink" x="20" y="{top - 12}" font-size="15">{title}: {_summary(recorded, ran)}</text>'
+    for row, one in enumerate(recorded["requests"]):
+        y, own = top + row * ROW, ran[one["id"]]
+        yield f'  <text class="ink" x="20" y="{y + 12}" font-size="14">{chr(ord("A") + row)}</text>'
+        lengths = f"{one['prompt']} + {one['output']}"
+        yield f'  <text class="muted" x="{LEFT - 6}" y="{y + 12}" font-size="12" text-anchor="end">{lengths}</text>'
+        yield _bars("faint", [(one["arrival_s"], own[-1][1])], y, scale)
+        for kind, wanted in (("c2", True), ("c1", False)):
+            if bars := [(start, end) for start, end, is_prompt in own if is_prompt == wanted]:
+                yield _bars(kind, bars, y, scale)
+    bottom = top + len(recorded["requests"]) * ROW + 2
     yield f'  <line class="ink" x1="{LEFT}" y1="{bottom}" x2="{LEFT + WIDTH}" y2="{bottom}"/>'
-    for at in range(0, int(last) + 1, 5):
-        x = LEFT + at * scale
-        yield f'  <text class="muted" x="{x:.1f}" y="{bottom + 17}" font-size="14" text-anchor="middle">{at} s</text>'
+    apart = next(step for n in count() for step in (10**n, 2 * 10**n, 5 * 10**n) if step * scale / 1000 >= 64)
+    for at in range(0, int(1000 * WIDTH / scale) + 1, apart):
+        x = LEFT + at * scale / 1000
+        yield f'  <text class="muted" x="{x:.1f}" y="{bottom + 17}" font-size="14" text-anchor="middle">{at} ms</text>'
 
 
-def _bar(kind: str, start: float, stop: float, y: int, scale: float) -> str:
-    x, width = LEFT + start * scale, (stop - start) * scale
-    return f'  <rect class="{kind}" x="{x:.1f}" y="{y}" width="{width:.1f}" height="{ROW - 5}"/>'
+def _bars(kind: str, bars: list[tuple[float, float]], y: int, scale: float) -> str:
+    """All of one kind in a row, as one path."""
+    drawn = ((LEFT + start * scale, (end - start) * scale) for start, end in bars)
+    path = "".join(f"M{x:.1f} {y}h{width:.1f}v{ROW - 5}h{-width:.1f}z" for x, width in drawn)
+    return f'  <path class="{kind}" d="{path}"/>'
+
+
+def written(recorded: dict[str, Any]) -> str:
+    """JSON with a line for each request and each iteration."""
+    head = {key: value for key, value in recorded.items() if key not in ("requests", "runs")}
+    lines = [json.dumps(head, indent=1)[:-2] + ","]
+    rows = ",\n".join(f"  {json.dumps(one)}" for one in recorded["requests"])
+    lines.append(f' "requests": [\n{rows}\n ],\n "runs": {{')
+    runs = []
+    for name, iterations in recorded["runs"].items():
+        steps = ",\n".join(f"   {json.dumps(one, separators=(',', ':'))}" for one in iterations)
+        runs.append(f'  "{name}": [\n{steps}\n  ]')
+    return "\n".join([*lines, ",\n".join(runs), " }", "}", ""])
 
 
 def main() -> int:
-    """Write the drawing."""
-    TARGET.write_text(draw(), "utf-8")
+    """Record if asked to, and write the drawing."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--record", action="store_true", help="run the engine on the tiny model first")
+    if parser.parse_args().record:
+        from scripts.record_schedule import record  # needs torch
+
+        SOURCE.write_text(written(record(COMMAND)), "utf-8")
+    TARGET.write_text(draw(load()), "utf-8")
     return 0
 
 

@@ -24,7 +24,11 @@ from scripts.catalogue.problems import Problem
 from scripts.catalogue.yaml_text import YamlError, decode, read
 
 R = TypeVar("R", bound=Record)
-_BESIDE_ENTRIES = {"entries/schema.json", "entries/README.md"}
+_BESIDE = {
+    "entries/schema.json",
+    "entries/README.md",
+    "techniques/systems/serving-cloud/schedule-timeline.json",  # scripts.draw_schedule makes the drawing of it
+}
 _FENCE = "---\n"
 VOUCHED = "results/vouched.yaml"
 MAX_RUN_BYTES = 16 * 2**20
@@ -136,7 +140,7 @@ class _Reader:
                 self._complain(name, "is a symbolic link", "put the file itself here")
             elif name.endswith(suffixes):
                 yield name
-            elif folder != "results" and not item.name.startswith(".") and name not in _BESIDE_ENTRIES:
+            elif folder != "results" and not item.name.startswith(".") and name not in _BESIDE:
                 wanted = " or ".join(suffixes)
                 self._complain(name, f"is not read: only names ending in {wanted} are", f"rename it to end in {wanted}")
 
