@@ -45,7 +45,8 @@ def spans(recorded: dict[str, Any], policy: str) -> dict[int, list[Span]]:
 def per_token_s(recorded: dict[str, Any], ran: dict[int, list[Span]]) -> float:
     """Completion time over tokens of the answer, the mean of all requests."""
     every = recorded["requests"]
-    return sum((ran[one["id"]][-1][1] - one["arrival_s"]) / one["output"] for one in every) / len(every)
+    taken: list[float] = [(ran[one["id"]][-1][1] - one["arrival_s"]) / one["output"] for one in every]
+    return sum(taken) / len(taken)
 
 
 def source_of(recorded: dict[str, Any]) -> str:
