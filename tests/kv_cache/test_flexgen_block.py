@@ -134,7 +134,7 @@ def test_a_link_keeps_its_rate_over_many_small_transfers():
     jobs = [link.submit(1000, lambda: (), ()) for _ in range(50)]
     for job in jobs:
         job.result()
-    assert 0.049 < time.perf_counter() - start < 0.2
+    assert 0.049 < time.perf_counter() - start < 0.5
     assert link.moved == 50_000
     with pytest.raises(ValueError, match="bytes_per_s"):
         Link(0.0)
