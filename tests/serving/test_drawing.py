@@ -58,7 +58,9 @@ def test_the_drawing_shows_what_the_page_says(recorded):
     assert all(one[1] == other[0] for own in first.values() for one, other in pairwise(own))
     assert any(one[1] < other[0] for one, other in pairwise(queue[0]))
     assert per_token_s(recorded, queue) < per_token_s(recorded, first)
-    assert max(own[-1][1] for own in queue.values()) == queue[1][-1][1]  # B, the longest answer, ends last
+    assert all(queue[n][-1][1] > first[n][-1][1] for n in (0, 1))  # A and B
+    assert all(queue[n][-1][1] < first[n][-1][1] for n in range(3, 10))
+    assert queue[5][0][0] < queue[4][0][0]  # F, which came later, before E, whose prompt is long
 
 
 def test_spans_by_hand():
