@@ -86,7 +86,7 @@ ROWS = st.lists(
     batch=st.integers(1, 3),
     cancel=st.dictionaries(st.integers(0, 6), st.integers(1, 20), max_size=2),
 )
-@settings(max_examples=20)
+@settings(max_examples=15)
 def test_tokens_stay_ones_own_and_memory_comes_back(reuse, rows, name, swap, spare, host, batch, cancel):
     """cancel: request -> the round after which its client goes."""
     blocks = max(-(-(length + output) // 4) for _, length, output, _ in rows) + spare
