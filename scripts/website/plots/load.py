@@ -23,7 +23,7 @@ from scripts.website.plots.draw import (
     slug_of,
     trace,
 )
-from scripts.website.plots.points import Point
+from scripts.website.plots.points import Point, subject
 from scripts.website.plots.style import Palette, Styles
 from scripts.website.plots.text import listed, number
 
@@ -53,9 +53,7 @@ def _load(point: Point) -> float:
 
 def _view(group: Sequence[Point], palette: Palette, folder: str) -> PlotView:
     first = group[0]
-    metric, work = METRICS[first.one.metric], first.one.workload
-    named = [str(work[key]) for key in ("trace", "model") if work.get(key)]
-    about = ", ".join(named) or first.one.case.split("/")[1]
+    metric, about = METRICS[first.one.metric], subject(first.one)
     styles = palette.styles(group)
     ordered = sorted(group, key=lambda point: (_load(point), point.one.implementation))
     return PlotView(

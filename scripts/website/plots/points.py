@@ -198,10 +198,10 @@ QUALITY_METRICS = ("perplexity", "accuracy", "rouge_l", "layer_error")
 
 
 def subject(one: Measurement) -> str:
-    """What a workload is about, from its fields: the model, the layer's shape, else the second part of the case."""
+    """What a workload is about: the model and the trace it serves, the layer's shape, else the case's second part."""
     workload = one.workload
     if workload.get("model"):
-        return str(workload["model"])
+        return ", ".join(str(workload[key]) for key in ("model", "trace") if workload.get(key))
     if workload.get("in") and workload.get("out"):
         return f"layer {workload['in']} × {workload['out']}"
     return one.case.split("/")[1] if "/" in one.case else one.case
