@@ -1,12 +1,14 @@
 """Whole calls of generate, with the caches of this family and with those of transformers, in the same run."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from reference_impls.attention.paged_decode import in_place
 from reference_impls.kv_cache import kivi, paged, shape_of
 from reference_impls.kv_cache.bench_paged import model_on
 from reference_impls.kv_cache.bench_quality import scored
@@ -25,10 +27,15 @@ def cases() -> list[Case]:
 
 
 def _peer_case() -> Case:
-    ours: dict[str, tuple[str | None, Callable[[Decoder], Any]]] = {
-        "contiguous": (None, lambda model: model.new_cache(1, PROMPT + NEW)),
-        "paged-16": ("paged", lambda model: paged.new_cache(shape_of(model, 1, PROMPT + NEW), Config(16))),
-        "kivi-4": ("kivi", lambda model: kivi.new_cache(shape_of(model, 1, PROMPT + NEW), kivi.Config(4))),
+    def pages(model: Decoder) -> Any:
+        return paged.new_cache(shape_of(model, 1, PROMPT + NEW), Config(16))
+
+    included = "the prompt's pass is included, as in transformers' generate"
+    ours: dict[str, tuple[str | None, Callable[[Decoder], Any], str]] = {
+        "contiguous": (None, lambda model: model.new_cache(1, PROMPT + NEW), included),
+        "paged-16": ("paged", pages, f"{included}; new tokens read the pages where they lie"),
+        "paged-16-gather": ("paged", pages, f"{included}; each pass copies the pages into one tensor first"),
+        "kivi-4": ("kivi", lambda model: kivi.new_cache(shape_of(model, 1, PROMPT + NEW), kivi.Config(4)), included),
     }
     hqq = {"backend": "hqq", "nbits": 4, "q_group_size": 32, "residual_length": 32, "axis_key": 1, "axis_value": 1}
     theirs: dict[str, dict[str, Any]] = {
@@ -48,12 +55,12 @@ def _peer_case() -> Case:
                     name,
                     "method" if module else "baseline",
                     "kernel" if name != "kivi-4" else "packed",
-                    partial(_ours, make),
+                    partial(_ours, make, name == "paged-16"),
                     quality=partial(_peer_quality, name),
                     module=module,
-                    note="the prompt's pass is included, as in transformers' generate",
+                    note=note,
                 )
-                for name, (module, make) in ours.items()
+                for name, (module, make, note) in ours.items()
             ),
             *(
                 Implementation(
@@ -78,9 +85,17 @@ def _prompt(device: str) -> Tensor:
     return tokens_of("tiny-target")[None, :PROMPT].to(device)
 
 
-def _ours(make: Callable[[Decoder], Any], work: Workload, device: str) -> Step:  # noqa: ARG001 one model
+def _ours(make: Callable[[Decoder], Any], reads_in_place: bool, work: Workload, device: str) -> Step:  # noqa: ARG001
     model, tokens = model_on("tiny-target", device), _prompt(device)
-    return lambda: _done(generate(model, tokens, NEW, cache=make(model)))
+
+    def step() -> None:
+        own = make(model)
+        with in_place(model, own) if reads_in_place else nullcontext() as path:
+            if path == "gather":
+                raise NotInstalledError("a kernel that reads pages in place here: Triton, or a compiler of C++")
+            generate(model, tokens, NEW, cache=own)
+
+    return step
 
 
 def _peer_quality(name: str, work: Workload, device: str) -> Quality:  # noqa: ARG001 of the values alone

@@ -9,7 +9,15 @@ import torch
 from reference_impls import cpp
 from reference_impls.attention import bench as attention_bench
 from reference_impls.attention import bench_time, paged_decode
-from reference_impls.kv_cache import bench, bench_flexgen, bench_offload, bench_paged, bench_quality, flexgen
+from reference_impls.kv_cache import (
+    bench,
+    bench_flexgen,
+    bench_offload,
+    bench_paged,
+    bench_peers,
+    bench_quality,
+    flexgen,
+)
 from reference_impls.measurement.case import Ceilings, NotInstalledError
 from reference_impls.models.attend import grouped_attention
 from scripts.bench.runner import Budget, find, run_case
@@ -111,6 +119,31 @@ def test_a_step_of_paged_decoding_reads_in_place_or_says_what_is_missing(path, d
         step = bench_paged._decode(16, True, work, "cpu")
         with pytest.raises(NotInstalledError, match="Triton") if path == "gather" else nullcontext():
             step()
+
+
+def test_generating_from_pages_reads_them_in_place_and_gives_the_same_tokens(monkeypatch):
+    pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    if cpp.obstacle():
+        pytest.skip(cpp.obstacle())
+    made, gathered = {}, {}
+    plain = bench_peers.generate
+
+    def generate(model, tokens, new, cache):
+        made[name] = plain(model, tokens, new, cache=cache)
+        gathered[name] = getattr(cache, "gathers", None)
+        return made[name]
+
+    monkeypatch.setattr(bench_peers, "generate", generate)
+    case = CASES["kv_cache/peers/tiny-target/decode_throughput"]
+    steps = {one.name: one.prepare(case.workload, "cpu") for one in case.implementations if one.role != "peer"}
+    for name in ("contiguous", "paged-16", "paged-16-gather"):
+        steps[name]()
+    assert gathered == {"contiguous": None, "paged-16": False, "paged-16-gather": True}
+    assert torch.equal(made["contiguous"], made["paged-16"])
+    assert torch.equal(made["contiguous"], made["paged-16-gather"])
+    monkeypatch.setattr(paged_decode, "choose_path", lambda _: "gather")
+    with pytest.raises(NotInstalledError, match="Triton"):
+        steps["paged-16"]()
 
 
 def test_a_cache_that_needs_a_gpu_says_so_on_a_cpu():
