@@ -45,7 +45,7 @@ class Job:
     cached: int = 0  # tokens whose keys and values exist
     generated: int = 0
     level: int = 0
-    charge_s: float = 0.0  # time used in this level
+    left_s: float = float("inf")  # of the time it may use in this level
     turn: int = 0  # its place among all that ever entered a queue
     waiting_since_s: float = 0.0  # its arrival or the end of its last iteration; inf once it has left
     place: Place = "nowhere"

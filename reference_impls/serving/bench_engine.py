@@ -49,7 +49,10 @@ LARGE = ModelConfig(32_000, 2048, 16, 16, 4, 128, 5632, max_positions=4096)
 
 @dataclass(frozen=True)
 class Setup:
-    """A model, its requests, and the memory for their caches."""
+    """A model, its requests, and the memory for their caches.
+
+    shortened: prompts and answers of the simulation's traces, by which divisors, so that they suit a small model.
+    """
 
     model: str
     requests: int
@@ -60,6 +63,7 @@ class Setup:
     swap: str = "proactive"
     trace: str = "lognormal"
     load: int = 100
+    shortened: tuple[int, int] = (1, 1)
 
     @property
     def limits(self) -> Limits:
@@ -74,16 +78,21 @@ class Setup:
         dtype = "bfloat16" if self.model == "random-1b" else "float32"
         arrivals = TRACES.get(self.trace, "poisson")
         shown |= {"dtype": dtype, "trace": self.trace, "load_percent": self.load, "arrivals": arrivals}
+        if self.trace in TRACES:
+            shown |= dict(zip(("prompts_divided_by", "answers_divided_by"), self.shortened, strict=True))
         return shown | {"device_blocks": self.blocks}
 
 
 TINY = Setup("tiny-target", 50, 8, 6, longest=48)
-SMOLLM2 = Setup("smollm2-135m", 50, 4, 3, longest=32)
+SMOLLM2 = Setup("smollm2-135m", 50, 8, 3, longest=32)
 CPU = (TINY, SMOLLM2)
-TRACED = tuple(replace(TINY, trials=2, trace=trace, load=load) for trace in TRACES for load in LOADS)
-"""The traces and loads of the simulation, their lengths divided so that they suit the small model."""
-DIVIDED = 8, 20
-"""Prompts and answers, by which."""
+TRACED = tuple(
+    replace(setup, trials=2, trace=trace, load=load, longest=longest, shortened=shortened)
+    for setup, longest, shortened in ((TINY, 48, (8, 20)), (SMOLLM2, 16, (8, 40)))
+    for trace in TRACES
+    for load in LOADS
+)
+"""The traces and loads of the simulation."""
 CUDA = tuple(Setup("random-1b", 8 * batch, batch, 3, longest=256, blocks=batch * 40) for batch in (16, 64, 128))
 
 
@@ -109,7 +118,7 @@ def requests_of(setup: Setup, seed: int) -> tuple[Request, ...]:
     """
     if setup.trace in TRACES:
         drawn = generate(TraceConfig(setup.trace, setup.requests, 1.0, TRACES[setup.trace], seed))
-        by_in, by_out = DIVIDED
+        by_in, by_out = setup.shortened
         return tuple(
             replace(one, prompt=1 + one.prompt // by_in, output=min(1 + one.output // by_out, setup.longest))
             for one in drawn
@@ -159,7 +168,7 @@ def run(
 def calibrated(setup: Setup, device: str) -> CostModel:
     """Fitted to the iterations of runs of its own, after one that warms up: of full batches and of emptying ones."""
     if setup in TRACED:
-        return calibrated(TINY, device)
+        return calibrated(TINY if setup.model == TINY.model else SMOLLM2, device)
     runs = [
         run(setup, POLICIES[name][1], CALIBRATION_SEED, device, None, CostModel())[1].measured
         for name in ("fcfs", "fcfs", "fcfs-request-batches")
@@ -218,7 +227,7 @@ def rank_correlation(a: list[float], b: list[float]) -> float:
 
 
 METRICS = ("latency_per_token", "jct", "jct_tail", "rank_correlation", "prediction_error")
-TRACED_METRICS = ("latency_per_token", "jct", "rank_correlation")
+TRACED_METRICS = ("latency_per_token", "jct", "rank_correlation", "prediction_error")
 
 
 def engine_cases() -> list[Case]:

@@ -44,9 +44,9 @@ def compose(
     rest = iter(ordered)
     first = list(islice(rest, limits.batch))
     if claim is None and len(first) <= limits.tokens:  # most iterations are of decodes alone; this is `is_decode`
-        decodes = [job.generated > 0 and job.prompt + job.generated - job.cached == 1 for job in first]
-        if all(decodes):
-            return counted(Batch(first, [1] * len(first), decoders=len(first)))
+        decodes = [job.generated and job.prompt + job.generated - job.cached == 1 for job in first]
+        if False not in decodes:
+            return Batch(first, [1] * len(first), 0, len(first), sum([job.cached for job in first]))
     jobs: list[Job] = []
     shares: list[int] = []
     room, most, passed_over, decoders = limits.tokens, limits.batch, 0, 0

@@ -98,6 +98,14 @@ class Engine:
         """From here on the clock runs: deciding is part of an iteration."""
         self._began_s = self.clock()
 
+    def refuses(self, job: Job) -> str:
+        """What has no prompt, or would grow beyond the model's positions; the last token is never passed through it."""
+        there, most = self.prompts.get(job.id), self.model.config.max_positions
+        if there != job.prompt:
+            return f"has {there or 'no'} tokens of prompt, where its line says {job.prompt}"
+        positions = job.prompt + job.output - 1
+        return f"needs {positions} positions, the model has {most}" if positions > most else ""
+
     def recall(self, job: Job) -> None:
         """Look how much of its beginning is known, and hold nothing of it: it may be gone when the job can run."""
         if self.tree is not None:

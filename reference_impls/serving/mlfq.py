@@ -68,6 +68,7 @@ class Scheduler:
         level = self.entry_level(job, state)
         self._use(level)
         self.queues.push(job, level)
+        job.left_s = self._quanta[level]
         job.waiting_since_s = job.arrival_s
         if level and self.config.ageing_s is not None:
             self.ageing.extend([job])
@@ -87,31 +88,39 @@ class Scheduler:
 
     def ran(self, batch: Batch, seconds: float, state: State) -> None:
         """Charge every member, and move down those that have used up their quantum."""
-        now, quanta, charges = state.now, self._quanta, [seconds] * len(batch.jobs)
+        now, over = state.now, []
         if batch.prefill_tokens:
-            members = zip(batch.jobs, batch.tokens, strict=True)
-            charges = [self.charge(job, tokens, batch, seconds, state) for job, tokens in members]
-        for job, charged in zip(batch.jobs, charges, strict=True):
-            job.charge_s += charged
-            job.waiting_since_s = now
-            if job.charge_s > quanta[job.level]:
-                level = job.level + self.levels_down(job, state)
-                if level >= len(quanta):
-                    self._use(level)
-                self.queues.move(job, level)
-                job.charge_s = 0.0
-                job.demotions += 1
+            for job, tokens in zip(batch.jobs, batch.tokens, strict=True):
+                job.left_s -= self.charge(job, tokens, batch, seconds, state)
+                job.waiting_since_s = now
+                if job.left_s < 0:
+                    over.append(job)
+        else:  # the same without a call for each member
+            for job in batch.jobs:
+                job.left_s = left = job.left_s - seconds
+                job.waiting_since_s = now
+                if left < 0:
+                    over.append(job)
+        for job in over:
+            self._sink(job, state)
         if self.config.ageing_s is not None:
             self._note_waits(batch, now)
 
+    def _sink(self, job: Job, state: State) -> None:
+        level = job.level + self.levels_down(job, state)
+        if level >= len(self._quanta):
+            self._use(level)
+        self.queues.move(job, level)
+        job.left_s = self._quanta[level]
+        job.demotions += 1
+
     def patience(self, batch: Batch, state: State) -> float:
         """Until the first member has used up its quantum, or the oldest waiting job is to rise."""
-        quanta = self._quanta
-        left = min([quanta[job.level] - job.charge_s for job in batch.jobs])
-        oldest = self.ageing.oldest()
-        if oldest is None or self.config.ageing_s is None:
+        left = min([job.left_s for job in batch.jobs])
+        if self.config.ageing_s is None:
             return left
-        return min(left, oldest.waiting_since_s + self.config.ageing_s - state.now)
+        oldest = self.ageing.oldest()
+        return left if oldest is None else min(left, oldest.waiting_since_s + self.config.ageing_s - state.now)
 
     def needed(self, job: Job, state: State) -> tuple[float, ...]:  # noqa: ARG002
         """Whatever lies lowest, and last there, gives way first."""
@@ -130,8 +139,9 @@ class Scheduler:
 
     def _promote(self, now: float, after_s: float) -> None:
         """To the top, where there is nowhere to rise to, so that they are not in the line that ages."""
-        for job in self.ageing.take(now, after_s):
-            self.queues.move(job, 0)
-            job.charge_s = 0.0
+        risen = self.ageing.take(now, after_s)
+        self.queues.move_all(risen, 0)
+        for job in risen:
+            job.left_s = self._quanta[0]
             job.waiting_since_s = now
             job.promotions += 1

@@ -51,12 +51,22 @@ class LevelQueues:
         job.level, job.turn = level, self.turns
         self.levels[level][job.id] = job
 
+    def move_all(self, jobs: Iterable[Job], level: int) -> None:
+        """Take each from where it stands, and put them at the end of one level."""
+        levels, turn, target = self.levels, self.turns, self.levels[level]
+        for job in jobs:
+            del levels[job.level][job.id]
+            turn += 1
+            job.level, job.turn = level, turn
+            target[job.id] = job
+        self.turns = turn
+
     def remove(self, job: Job) -> None:
         """Take out, wherever it stands."""
         del self.levels[job.level][job.id]
 
     def __iter__(self) -> Iterator[Job]:
-        return chain.from_iterable(level.values() for level in self.levels)
+        return chain.from_iterable(map(OrderedDict.values, self.levels))
 
     def __len__(self) -> int:
         return sum(map(len, self.levels))

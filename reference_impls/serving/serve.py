@@ -28,6 +28,9 @@ class Executor(Protocol):
     def begin(self) -> None:
         """A round begins."""
 
+    def refuses(self, job: Job) -> str:
+        """Why it can never run here; empty for what can."""
+
     def recall(self, job: Job) -> None:
         """What is known of its prompt may count as cached: asked on arrival and when it may begin. Takes no memory."""
 
@@ -87,16 +90,22 @@ class Server:
 
     def submit(self, job: Job) -> None:
         """A request arrives. RefusedError, and nothing has changed, for what could never fit."""
-        if self.space is not None:
-            needed = self.space.config.blocks_for(job.prompt + job.output)
-            if needed > self.space.config.device_blocks:
-                raise RefusedError(
-                    f"request {job.id} needs {needed} blocks, the device has {self.space.config.device_blocks}"
-                )
+        why = self._refuses(job) or self.executor.refuses(job)
+        if why:
+            raise RefusedError(f"request {job.id} {why}")
         self.live[job.id] = job
         self._same = False
         self.executor.recall(job)
         self.scheduler.enter(job, self.state)
+
+    def _refuses(self, job: Job) -> str:
+        if job.id in self.live:
+            return "has the number of another that is being served"
+        if self.space is not None:
+            needed, there = self.space.config.blocks_for(job.prompt + job.output), self.space.config.device_blocks
+            if needed > there:
+                return f"needs {needed} blocks, the device has {there}"
+        return ""
 
     def cancel(self, job_id: int) -> None:
         """The client has gone: everything that the job holds is free again."""
@@ -137,7 +146,7 @@ class Server:
             self._wait(next_arrival_s)
             return batch
         state, start = self.state, self.state.now
-        debt = self._pay()
+        debt = self._pay(self.space) if self.space is not None else 0.0
         ends = self._valid_until(batch, next_arrival_s) - debt
         most = 1 if batch.prefill_tokens else min([job.output - job.generated for job in batch.jobs])
         if self.space is not None and most > 1:
@@ -183,11 +192,9 @@ class Server:
         self.record.stalled_s += until - self.state.now
         self.state.now = until
 
-    def _pay(self) -> float:
+    def _pay(self, space: Space) -> float:
         """Seconds that copies have held the iteration up."""
-        if self.space is None:
-            return 0.0
-        debt, self.space.debt_s = self.space.debt_s, 0.0
+        debt, space.debt_s = space.debt_s, 0.0
         self.record.stalled_s += debt
         return debt
 
@@ -204,31 +211,39 @@ class Server:
     def _advance(self, batch: Batch, count: int, first_end_s: float) -> None:
         """Count what every member has made, and how long each token has taken."""
         record, now, before = self.record, self.state.now, self._ended_s
-        record.iterations += count
-        made = steady = 0
-        for job, tokens in zip(batch.jobs, batch.tokens, strict=True):
-            job.cached += tokens + count - 1
-            if job.cached < job.prompt + job.generated:
-                continue  # a piece of a prompt
-            if job.last_token_s == before:
-                steady += 1
-            elif job.generated:
-                record.gaps.append((first_end_s - job.last_token_s, 1))
-            else:
-                job.first_token_s = first_end_s
-            made += 1
+        made = self._read(batch, count)
+        steady = len(made)
+        for job in made:
+            if job.last_token_s != before:
+                steady -= 1
+                if job.generated:
+                    record.gaps.append((first_end_s - job.last_token_s, 1))
+                else:
+                    job.first_token_s = first_end_s
             job.generated += count
             job.last_token_s = now
         if steady:
             record.gaps.append((first_end_s - before, steady))
         if count > 1:
-            record.gaps.append(((now - first_end_s) / (count - 1), made * (count - 1)))
+            record.gaps.append(((now - first_end_s) / (count - 1), len(made) * (count - 1)))
+        record.iterations += count
         record.token_steps += len(batch.jobs) * count
         self._note_pauses(batch)
         self._last, self._ended_s, self._same = batch, now, True
         if self.space is not None:
             for job in batch.jobs:
                 self.space.grow(job)
+
+    @staticmethod
+    def _read(batch: Batch, count: int) -> list[Job]:
+        """Note what is cached now; -> those that have made a token: all but pieces of prompts."""
+        if batch.prefill_tokens:
+            for job, tokens in zip(batch.jobs, batch.tokens, strict=True):
+                job.cached += tokens + count - 1
+            return [job for job in batch.jobs if job.cached >= job.prompt + job.generated]
+        for job in batch.jobs:
+            job.cached += count
+        return batch.jobs
 
     def _note_pauses(self, batch: Batch) -> None:
         """Whoever ran before and neither ran now nor let a prompt go first was preempted."""

@@ -31,6 +31,10 @@ class Simulated:
     def begin(self) -> None:
         """Deciding takes no time here."""
 
+    def refuses(self, job: Job) -> str:  # noqa: ARG002 the face has it
+        """Nothing."""
+        return ""
+
     def recall(self, job: Job) -> None:
         """Nothing is known beforehand."""
 

@@ -13,6 +13,7 @@ Checked against: the smallest mean over all policies on single-slot traces; sort
 from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import merge
+from itertools import chain
 
 from reference_impls.serving import Batch, Job, State
 from reference_impls.serving.queues import OrderedLine, Unchanging
@@ -28,23 +29,19 @@ def remaining(job: Job) -> int:
     return job.output - job.generated
 
 
-Entry = tuple[tuple[int, float], int, Job]
-"""What is left and the arrival, the number that breaks ties, and the job."""
-
-
-def entry(job: Job) -> Entry:
-    """As the line keeps it."""
+def entry(job: Job) -> tuple[tuple[int, float], int, Job]:
+    """As the line keeps it: what is left and the arrival, the number that breaks ties, and the job."""
     return (job.output - job.generated, job.arrival_s), job.id, job
 
 
 class Scheduler(Unchanging):
-    """Those that run, whose place changes, and a line of those that wait, whose place does not."""
+    """Those that run, in their order, and a line of those that wait, whose place does not change meanwhile."""
 
     preempts = True
 
     def __init__(self, config: Config = Config()) -> None:
         self.config = config
-        self.running: list[Entry] = []
+        self.running: list[Job] = []
         self.line = OrderedLine()
 
     def enter(self, job: Job, state: State) -> None:  # noqa: ARG002 the face has it
@@ -55,24 +52,29 @@ class Scheduler(Unchanging):
         """Go."""
         if job.id in self.line.keys:
             self.line.remove(job)
-        self.running = [one for one in self.running if one[2] is not job]
+        else:
+            self.running.remove(job)
 
     def schedule(self, state: State) -> Iterable[Job]:  # noqa: ARG002
         """Whatever ends soonest first."""
-        return (job for _, _, job in merge(self.running, self.line.line))
+        running, waiting = self.running, self.line
+        if not running or not waiting.line or entry(running[-1]) < waiting.line[0]:
+            return chain(running, waiting)
+        return (job for _, _, job in merge(map(entry, running), waiting.line))
 
     def ran(self, batch: Batch, seconds: float, state: State) -> None:  # noqa: ARG002
         """Less is left of what ran; it stays out of the line until it has to wait."""
+        if batch.jobs == self.running and not batch.prefill_tokens:
+            return  # as much less of each
         waiting = self.line.keys
         for job in batch.jobs:
             if job.id in waiting:
                 self.line.remove(job)
-        now_running = sorted([entry(job) for job in batch.jobs])
         members = {job.id for job in batch.jobs}
-        for _, number, job in self.running:
-            if number not in members:
+        for job in self.running:
+            if job.id not in members:
                 self.line.push(job, entry(job)[0])
-        self.running = now_running
+        self.running = [job for _, _, job in sorted(map(entry, batch.jobs))]
 
     def needed(self, job: Job, state: State) -> tuple[float, ...]:  # noqa: ARG002
         """What has most left gives way first."""

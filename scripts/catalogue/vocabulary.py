@@ -136,6 +136,7 @@ METRICS: dict[str, Metric] = {
     "rouge_l": Metric("Rouge-L against the target's own output", "1", "higher"),
     "share_looking_normal": Metric("share of series that pass a normality test", "%", "neither"),
     "share_with_repetitions": Metric("share of studies that repeat their runs", "%", "higher"),
+    "scheduling_rate": Metric("sequences scheduled per second", "sequences/s", "higher"),
     "simulated_throughput": Metric("simulated output tokens per second of computing", "tokens/s", "higher"),
     "sm_activity": Metric("share of streaming multiprocessors active", "%", "higher"),
     "stall_share": Metric("share of a step spent waiting for transfers", "%", "lower"),

@@ -6,8 +6,8 @@ import pytest
 
 from reference_impls.serving import bench, bench_capacity, bench_prefix
 from reference_impls.serving.bench_clock import SteadyClock
-from reference_impls.serving.bench_engine import CPU, rank_correlation
-from reference_impls.serving.bench_simulated import highest
+from reference_impls.serving.bench_engine import CPU, TRACED, rank_correlation, requests_of
+from reference_impls.serving.bench_simulated import LOADS, TRACES, highest
 
 CASES = bench.cases()
 
@@ -21,6 +21,18 @@ def test_modules_that_are_named_exist():
 
 def test_every_set_up_of_the_engine_has_fifty_requests_and_trials_to_compare():
     assert all(setup.requests >= 50 and setup.trials >= 3 for setup in CPU)
+    for model in {setup.model for setup in CPU}:
+        served = {(setup.trace, setup.load) for setup in TRACED if setup.model == model and setup.requests >= 50}
+        assert served == {(trace, load) for trace in TRACES for load in LOADS}
+
+
+@pytest.mark.parametrize("setup", TRACED, ids=lambda setup: f"{setup.model}-{setup.trace}-{setup.load}")
+def test_requests_that_are_shortened_stay_within_their_bounds(setup):
+    found = requests_of(setup, 0)
+    assert len(found) == setup.requests
+    assert max(one.output for one in found) <= setup.longest
+    assert len({one.output for one in found}) > 1
+    assert sum(one.output for one in found) > 100
 
 
 def test_a_reservation_holds_as_many_requests_as_longest_ones_fit():

@@ -172,3 +172,21 @@ def test_a_request_that_could_never_fit_is_refused_and_the_others_are_answered()
     record = engine.serve([Request(n, float(at), length, output) for n, (_, length, output, at) in enumerate(rows)])
     assert [job.id for job in record.refused] == [1]
     assert engine.answers == {0: alone(0, 4)[:4], 1: [], 2: alone(0, 9)[:3]}
+
+
+WRONG = {
+    "refers to no prompt": (Request(9, 0.0, 4, 2), "request 9 has no tokens of prompt, where its line says 4"),
+    "tells another length": (Request(1, 0.0, 5, 2), "request 1 has 6 tokens of prompt, where its line says 5"),
+    "outgrows the model": (Request(1, 0.0, 6, 1020), "request 1 needs 1025 positions, the model has 1024"),
+    "has a number twice": (Request(0, 1.0, 4, 2), "request 0 has the number of another that is being served"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_request_that_is_wrong_is_refused_with_the_reason_and_the_others_are_answered(what):
+    wrong, reason = WRONG[what]
+    engine = engine_of([(0, 4, 4, 0), (0, 6, 3, 0)], fcfs.Scheduler, 300)
+    record = engine.serve([Request(0, 0.0, 4, 4), wrong])
+    assert [job.refused for job in record.refused] == [reason]
+    assert engine.answers == {0: alone(0, 4)[:4], 1: []}
+    check_all_free(engine)

@@ -38,7 +38,7 @@ def test_the_queues_are_sound_after_every_iteration(name, trace, batch):
         for level, jobs in enumerate(scheduler.queues.levels):
             assert all(job.level == level for job in jobs.values())
         for job in scheduler.queues:
-            assert job.charge_s <= config.quantum(job.level)
+            assert job.left_s >= 0
             level, promotions = before.get(job.id, (0, job.promotions))
             assert job.level >= level or job.promotions > promotions  # up by ageing alone
         before = {job.id: (job.level, job.promotions) for job in scheduler.queues}
