@@ -209,7 +209,7 @@ def throughput_cases() -> list[Case]:
                 if one.name in RATED
             ],
         )
-        for lengths in ("conversation",)
+        for lengths in ("conversation", "instructions")
         for of, metric in (("mean", "latency_per_token"), ("tail", "latency_per_token_tail"))
     ]
 

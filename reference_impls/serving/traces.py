@@ -41,6 +41,11 @@ def bimodal(rng: np.random.Generator, count: int) -> tuple[Ints, Ints]:
     return np.full(count, 32), output
 
 
+def instructions(rng: np.random.Generator, count: int) -> tuple[Ints, Ints]:
+    """Alpaca-like: lognormal, medians of 16 tokens in and 35 out, so means of some 19 and 58, as vLLM's paper has."""
+    return _lognormal(rng, count, 16, 0.6, MAX_PROMPT), _lognormal(rng, count, 35, 1.0, MAX_OUTPUT)
+
+
 def long_prompts(rng: np.random.Generator, count: int) -> tuple[Ints, Ints]:
     """Summaries: 64 times as much in as out, or more."""
     return _lognormal(rng, count, 700, 0.5, MAX_PROMPT), _lognormal(rng, count, 8, 0.6, 16)
@@ -84,6 +89,7 @@ def bursts(
 LENGTHS: dict[str, Lengths] = {
     "bimodal": bimodal,
     "conversation": conversation,
+    "instructions": instructions,
     "long-prompts": long_prompts,
     "long-prompts-and-answers": long_both,
     "zipf": zipf,

@@ -29,6 +29,8 @@ def test_medians_and_shares():
     assert (LENGTHS["bimodal"](rng, MANY)[1] == 1024).mean() == pytest.approx(0.1, abs=0.01)
     ones = (LENGTHS["zipf"](rng, MANY)[1] == 1).mean()
     assert ones == pytest.approx(1 / (np.arange(1, 1025) ** -0.9).sum(), rel=0.05)
+    prompts, outputs = LENGTHS["instructions"](rng, MANY)
+    assert (prompts.mean(), outputs.mean()) == pytest.approx((19.31, 58.45), rel=0.03)  # vLLM's paper, of Alpaca
     prompts, outputs = LENGTHS["long-prompts"](rng, MANY)
     assert prompts.sum() / outputs.sum() > 60
 
