@@ -7,6 +7,7 @@ that its name begins with.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from scripts.website.enough import too_few
 from scripts.website.plots.draw import ratio_text
 from scripts.website.plots.points import Point, subject
 from scripts.website.plots.start_pace import Both, both_of
@@ -19,13 +20,14 @@ SUITE, PAGE = "serverless", "systems/serverless"
 
 @dataclass(frozen=True)
 class Row:
-    """One way. seen: whether the interval of the start's factor leaves out 1."""
+    """One way. seen: whether the interval of the start's factor leaves out 1; few: how few samples it has, in words."""
 
     model: str
     way: str
     start: str
     factor: str
     seen: bool
+    few: str
     later: str
     quality: str | None
 
@@ -85,7 +87,8 @@ def _row(row: Both) -> Row:
         way=row.name,
         start=number(row.start.value, "s"),
         factor=ratio_text(factor.value, factor.lo, factor.hi),
-        seen=not factor.lo <= 1 <= factor.hi,
+        seen=row.start.is_settled and not factor.lo <= 1 <= factor.hi,
+        few=too_few(row.sides),
         later=ratio_text(later.value, later.lo, later.hi),
         quality=f"{quality.metric} {quality.value:.4g}" if quality else None,
     )

@@ -49,6 +49,8 @@ class RowLink:
     implementation: str
     place: float | None
     """Where it lies along x, where that is an axis of values."""
+    is_few: bool
+    """Whether it has too few samples for what the figure compares."""
     cells: list[Cell]
     record: str
     papers: list[tuple[str, str]]
@@ -152,6 +154,7 @@ class Comparison:
             number=self.numbers[_where(point)],
             implementation=point.one.implementation,
             place=view.sizes[at] if view.sizes else None,
+            is_few=any(view.few[at : at + 1]),
             cells=view.rows[at],
             record=self.record_url(point.file),
             papers=[(self.titles[key], paper_href(key)) for key in self.papers(point)],

@@ -11,6 +11,7 @@ from statistics import median
 from reference_impls.measurement.paired import Ratio
 from scripts.catalogue.model import Measurement, Run
 from scripts.catalogue.vocabulary import METRICS
+from scripts.website.enough import settles, too_few
 from scripts.website.plots import points
 from scripts.website.plots.draw import machine_facts
 from scripts.website.plots.text import number
@@ -31,6 +32,8 @@ class RowView:
     ratio: str | None
     """To the baseline, with its 95 % interval; None for the baseline and for exact values."""
     distinguishable: bool
+    few: str
+    """How few samples it or its baseline has, in words; empty where there are enough."""
     limit: str | None
     limit_formula: str | None
     quality: str | None
@@ -136,7 +139,8 @@ def _row(one: Measurement, baseline: Measurement) -> RowView:
         rounds=one.rounds,
         converged=one.converged,
         ratio=f"{ratio.value:.3g}× [{ratio.lo:.3g}, {ratio.hi:.3g}]" if ratio else None,
-        distinguishable=ratio is None or ratio.verdict != "not distinguishable",
+        few=too_few((one, baseline)) if ratio else "",
+        distinguishable=ratio is None or not settles(one, baseline) or ratio.verdict != "not distinguishable",
         limit=share,
         limit_formula=one.limit.formula if one.limit else None,
         quality=f"{METRICS[one.quality.metric].title} {one.quality.value:.4g}" if one.quality else None,

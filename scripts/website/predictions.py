@@ -13,6 +13,7 @@ from reference_impls.cost_model.records import Linear
 from reference_impls.cost_model.tables import MachineRow
 from reference_impls.cost_model.time import flops_rate
 from scripts.catalogue.model import Measurement, Run
+from scripts.website.enough import is_enough, too_few
 
 CPU_SHARE = 0.8
 """Of a computer's memory, what a model may take."""
@@ -96,7 +97,7 @@ def measured_machines(runs: dict[str, Run]) -> dict[str, MachineRow]:
 
 
 def predictions(tables: Tables, runs: dict[str, Run]) -> list[Prediction]:
-    """Every recorded time or rate of a kernel for which the cost model has a bound."""
+    """Every recorded time or rate of a kernel, of samples enough, for which the cost model has a bound."""
     return [found for file, run in sorted(runs.items()) for found in _of_run(tables, file, run)]
 
 
@@ -112,7 +113,7 @@ def _of_run(tables: Tables, file: str, run: Run) -> Iterator[Prediction]:
     machine = machine_of(run)
     for one in run.measurements:
         name = format_of_kernel(tables, one.implementation, run.machine.gpu is not None)
-        if machine is None or name is None or one.effect != "kernel" or one.throttled:
+        if machine is None or name is None or one.effect != "kernel" or one.throttled or not is_enough(one):
             continue
         bound = _bound(tables, one, machine, tables.weights[name])
         if bound is None:
@@ -167,7 +168,10 @@ def model_error(found: list[Prediction]) -> ModelError:
 
 @dataclass(frozen=True)
 class QualitySeen:
-    """What the best of a format's methods did to perplexity, on one model. ratio: to the unrounded model's."""
+    """What the best of a format's methods did to perplexity, on one model. ratio: to the unrounded model's.
+
+    few: where no method has samples enough to be called best, how few the one shown has, in words
+    """
 
     model: str
     weights: str  # where that model's weights are from
@@ -176,6 +180,7 @@ class QualitySeen:
     case: str
     machine: str
     file: str
+    few: str
 
 
 @dataclass(frozen=True)
@@ -224,18 +229,22 @@ def _speed(found: Iterable[Prediction]) -> list[SpeedSeen]:
 
 
 def _quality(group: str, methods: tuple[str, ...], runs: dict[str, Run]) -> list[QualitySeen]:
-    """The method of least perplexity for every model of the cases whose id has `group` as a part."""
+    """The method of least perplexity for every model of the cases whose id has `group` as a part.
+
+    Those of too few samples give way to any other.
+    """
     best: dict[str, QualitySeen] = {}
     for file, run in sorted(runs.items()):
         rows = [one for one in run.measurements if one.metric == "perplexity" and group in one.case.split("/")]
-        base = {one.case: median(one.samples) for one in rows if one.role == "baseline"}
+        base = {one.case: one for one in rows if one.role == "baseline"}
         for one in rows:
             if one.implementation not in methods or one.case not in base:
                 continue
             model = str(one.workload.get("model", ""))
-            ratio = median(one.samples) / base[one.case]
-            if model not in best or ratio < best[model].ratio:
-                facts = (one.case, run.machine.name, file)
+            against = base[one.case]
+            ratio, few = median(one.samples) / median(against.samples), too_few((one, against))
+            if model not in best or (bool(few), ratio) < (bool(best[model].few), best[model].ratio):
+                facts = (one.case, run.machine.name, file, few)
                 origin = str(one.workload.get("weights", ""))
                 best[model] = QualitySeen(model, origin, one.implementation, round(ratio, 4), *facts)
     return [best[model] for model in sorted(best)]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scripts.catalogue.model import Claim, Measurement, Run, Trial, as_number
 from scripts.catalogue.vocabulary import METRICS, Better
 from scripts.website.derive import amount, claim_value, difference_unit
+from scripts.website.enough import is_enough
 from scripts.website.plots import points
 from scripts.website.plots.text import number
 
@@ -52,8 +53,6 @@ RULES: dict[Kind, str] = {
 REACH = 0.9
 SLACK = 0.01
 """Share of the baseline that counts as no loss."""
-MIN_SAMPLES = 6
-"""With fewer, not even the whole range of the samples is a 95 % interval of the median."""
 RESAMPLES = 1000
 
 
@@ -185,7 +184,7 @@ def _values(one: Measurement, trial: Trial) -> Array:
         if one.quality is None or one.quality.metric != trial.metric:
             raise NoFigureError(f"{one.implementation} has no {METRICS[trial.metric].title}")
         return np.asarray([one.quality.value])
-    if one.stop_reason != "deterministic" and len(one.samples) < MIN_SAMPLES:
+    if not is_enough(one):
         raise NoFigureError(f"{one.implementation} has too few samples for an interval, {len(one.samples)},")
     return np.asarray(one.samples, dtype=float)
 

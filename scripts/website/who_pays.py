@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scripts.catalogue.model import Measurement, Run
+from scripts.website.enough import too_few
 
 SUITE, METRIC, MARGIN = "measurement", "group_gap_change", "group_gap_margin"
 CASES = "measurement/language/"
@@ -40,11 +41,13 @@ class Shift:
     value: float
     margin: float | None
     """Half the 95 % interval; None where none was recorded."""
+    few: str = ""
+    """How few samples it has, in words; empty where there are enough."""
 
     @property
     def is_seen(self) -> bool:
         """Whether the interval leaves out no change at all."""
-        return self.margin is not None and abs(self.value) > self.margin
+        return not self.few and self.margin is not None and abs(self.value) > self.margin
 
     @property
     def detectable(self) -> float | None:
@@ -53,7 +56,8 @@ class Shift:
 
     def __str__(self) -> str:
         text = f"{self.value:+.1f}".replace("-", "−")
-        return text if self.margin is None else f"{text}\u00a0±\u00a0{self.margin:.1f}"
+        text = text if self.margin is None else f"{text}\u00a0±\u00a0{self.margin:.1f}"
+        return f"{text} ({self.few})" if self.few else text
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,8 @@ def _shift(one: Measurement | None) -> Shift | None:
     if one is None:
         return None
     has_margin = one.quality is not None and one.quality.metric == MARGIN
-    return Shift(float(np.median(one.samples)), one.quality.value if one.quality and has_margin else None)
+    margin = one.quality.value if one.quality and has_margin else None
+    return Shift(float(np.median(one.samples)), margin, too_few([one]))
 
 
 def _accuracy(run: Run, implementation: str) -> float | None:

@@ -35,7 +35,7 @@ def study(rules=None):
                 # samples around the value, so that a mean and a median would differ
                 samples = (
                     [value - 2, value - 2, value + 4] if 4 <= value <= 96 or metric == "repetitions" else [value] * 3
-                )
+                ) * 2
                 more = {"case": f"{SUITE}/{shape}/{what}/{metric}", "metric": metric}
                 more["quality"] = {"metric": quality, "value": beside}
                 found.append(measurement(rule, ROLES.get(rule, "method"), samples, **shared | more))
@@ -55,6 +55,7 @@ def replays(errors):
                 "metric": metric,
                 "workload": {},
                 "limit": None,
+                "stop_reason": "deterministic",
             }
             found.append(measurement(rule, ROLES.get(rule, "method"), samples, **more))
     return found

@@ -19,6 +19,7 @@ def change(variant, attribute, value, margin=2.0, role="method"):
     quality = None if margin is None else {"metric": "group_gap_margin", "value": margin}
     work = {"model": "m", "gap": f"{attribute} one less the other"}
     fields = {"metric": "group_gap_change", "unit": "percentage points", "better": "neither", "quality": quality}
+    fields["stop_reason"] = "deterministic"
     case = f"measurement/language/{attribute}/change/group_gap_change"
     module = "fairness" if role == "method" else None
     return measurement(variant, role, [value], case=case, workload=work, module=module, **fields)

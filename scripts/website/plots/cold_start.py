@@ -6,6 +6,8 @@ Both ask for metrics and fields of workloads: `phase_time` with a field `phase`;
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from scripts.catalogue.model import Measurement
+from scripts.website.enough import is_enough, settles
 from scripts.website.figures import Cell
 from scripts.website.plots.draw import (
     EVIDENCE_COLUMNS,
@@ -13,9 +15,12 @@ from scripts.website.plots.draw import (
     PlotView,
     bars_across,
     evidence_cells,
+    few_or_full,
     figure,
     keys,
+    meanings,
     origin_of,
+    pale,
     short,
     slug_of,
     spread_text,
@@ -23,7 +28,7 @@ from scripts.website.plots.draw import (
 )
 from scripts.website.plots.points import Point, subject
 from scripts.website.plots.style import Palette, Style
-from scripts.website.plots.text import number
+from scripts.website.plots.text import left_out, number, span_of, unsettled
 
 ORDER = ("process", "imports", "load", "first")
 """Phases up to the first token, in the order in which they follow; others are not waited for."""
@@ -51,24 +56,45 @@ def _parts_view(name: str, group: Sequence[Point], folder: str) -> PlotView:
         table.setdefault(point.one.implementation, {})[str(point.one.workload["phase"])] = point
     present = [phase for phase in ORDER if any(phase in row for row in table.values())]
     totals = {way: sum(row[phase].value for phase in present if phase in row) for way, row in table.items()}
-    ordered = sorted(totals, key=lambda way: totals[way])
+    settled = {way for way, row in table.items() if settles(*_sides(row))}
+    ordered = sorted(totals, key=lambda way: (way not in settled, totals[way] if way in settled else 0.0, way))
     about = subject(group[0].one)
-    first, last = ordered[0], ordered[-1]
     begun = group[0].one.workload.get("start")
     return PlotView(
         id=slug_of(f"cold-parts-{name}-{group[0].run.machine.name}"),
         title=f"What a cold start of {about} is made of{f': {begun}' if begun else ''}",
-        summary=f"The quickest, {first}, takes {number(totals[first], 's')} to the first token; the slowest, {last}, "
-        f"{number(totals[last], 's')}. {_largest(table[first], present)}",
+        summary=_parts_summary(table, totals, [way for way in ordered if way in settled], present),
         source="",
         columns=["implementation", *(f"{WORDS[phase]}, s" for phase in present), "sum, s", *EVIDENCE_COLUMNS],
         rows=[_parts_row(way, table[way], present, totals[way]) for way in ordered],
         figure=_parts_figure(table, present, ordered[::-1]),
         folder=folder,
-        legend=[Key(WORDS[phase], _style(phase)) for phase in present],
+        legend=[
+            *(Key(WORDS[phase], _style(phase)) for phase in present),
+            *pale(not is_enough(point.one) for point in group),
+        ],
         origin=origin_of(group),
         notes=["Medians of each phase; those of different phases need not come from one run."],
     )
+
+
+def _sides(row: dict[str, Point]) -> list[Measurement]:
+    return [point.one for point in row.values()]
+
+
+def _parts_summary(
+    table: dict[str, dict[str, Point]], totals: dict[str, float], settled: Sequence[str], present: Sequence[str]
+) -> str:
+    """settled: the ways with samples enough, the quickest first"""
+    sides = [side for row in table.values() for side in _sides(row)]
+    if not settled:
+        return unsettled(f"To the first token {span_of([*totals.values()], 's')}", sides)
+    first, last = settled[0], settled[-1]
+    said = (
+        f"The quickest, {first}, takes {number(totals[first], 's')} to the first token; the slowest, {last}, "
+        f"{number(totals[last], 's')}. {_largest(table[first], present)}"
+    )
+    return " ".join([said, *left_out(sides)])
 
 
 def _style(phase: str) -> Style:
@@ -99,6 +125,7 @@ def _parts_figure(table: dict[str, dict[str, Point]], present: Sequence[str], wa
                 f"{way}, {WORDS[phase]}: {number(table[way][phase].value, 's') if phase in table[way] else 'none'}"
                 for way in ways
             ],
+            [phase in table[way] and not is_enough(table[way][phase].one) for way in ways],
         )
         for phase in present
     ]
@@ -120,8 +147,6 @@ def rate_and_idle(points: Iterable[Point], palette: Palette, folder: str) -> lis
 def _rate_view(name: str, ways: dict[str, dict[str, Point]], palette: Palette, folder: str) -> PlotView:
     rates = [row["cold_start_rate"] for row in ways.values()]
     styles = palette.styles(rates)
-    fewest = min(ways, key=lambda way: ways[way]["cold_start_rate"].value)
-    most = max(ways, key=lambda way: ways[way]["cold_start_rate"].value)
     rows: list[list[Cell]] = [
         [
             way,
@@ -137,6 +162,7 @@ def _rate_view(name: str, ways: dict[str, dict[str, Point]], palette: Palette, f
             styles[way],
             [short(row["idle_memory"].value)],
             [short(row["cold_start_rate"].value)],
+            marks=[few_or_full(*_sides(row))],
             text=[way],
             textposition="top center",
             mode="markers+text",
@@ -149,17 +175,29 @@ def _rate_view(name: str, ways: dict[str, dict[str, Point]], palette: Palette, f
     return PlotView(
         id=slug_of(f"cold-idle-{name}-{rates[0].run.machine.name}"),
         title="Cold starts against memory that waits",
-        summary=f"{fewest} has the fewest cold starts, {number(ways[fewest]['cold_start_rate'].value, '%')} of the "
-        f"invocations; {most} the most, {number(ways[most]['cold_start_rate'].value, '%')}.",
+        summary=_rate_summary(rates),
         source="",
         columns=["policy", "cold, %", "idle, GiB·s", *EVIDENCE_COLUMNS],
         rows=rows,
         figure=figure(marks, {"xaxis": across, "yaxis": up}),
         folder=folder,
-        legend=keys(styles, rates),
+        legend=[*keys(styles, rates, lambda _: "full"), *meanings(few_or_full(*_sides(row)) for row in ways.values())],
         origin=origin_of(rates),
         notes=["Medians over traces drawn anew; all policies see the same ones."],
     )
+
+
+def _rate_summary(rates: Sequence[Point]) -> str:
+    sides = [point.one for point in rates]
+    settled = [point for point in rates if is_enough(point.one)]
+    if not settled:
+        return unsettled(f"Cold starts {span_of([point.value for point in rates], '%')} of the invocations", sides)
+    fewest, most = (choose(settled, key=lambda point: point.value) for choose in (min, max))
+    said = (
+        f"{fewest.one.implementation} has the fewest cold starts, {number(fewest.value, '%')} of the "
+        f"invocations; {most.one.implementation} the most, {number(most.value, '%')}."
+    )
+    return " ".join([said, *left_out(sides)])
 
 
 def memory_and_cost(points: Iterable[Point], palette: Palette, folder: str) -> list[PlotView]:
@@ -175,20 +213,18 @@ def memory_and_cost(points: Iterable[Point], palette: Palette, folder: str) -> l
 
 
 def _cost_view(name: str, sizes: dict[float, dict[str, Point]], folder: str) -> PlotView:
-    cheapest = min(sizes, key=lambda size: sizes[size]["invocation_cost"].value)
-    fastest = min(sizes, key=lambda size: sizes[size]["latency"].value)
     costs = [row["invocation_cost"] for row in sizes.values()]
     style = Style(1, "circle", "solid")
     words = [
         f"{size:g} MB: {number(row['latency'].value, 's')}, {row['invocation_cost'].value:.3g} USD a million"
         for size, row in sizes.items()
     ]
-    line = trace(name, style, [*sizes], [short(one.value) for one in costs], hovertext=words)
+    marks = [few_or_full(*_sides(row)) for row in sizes.values()]
+    line = trace(name, style, [*sizes], [short(one.value) for one in costs], marks=marks, hovertext=words)
     return PlotView(
         id=slug_of(f"memory-cost-{name}-{costs[0].run.machine.name}"),
         title=f"Memory, latency and price of {name}",
-        summary=f"{cheapest:g} MB is the cheapest size, {number(sizes[cheapest]['latency'].value, 's')} a request; "
-        f"{fastest:g} MB the fastest, {number(sizes[fastest]['latency'].value, 's')}.",
+        summary=_cost_summary(sizes),
         source="",
         columns=["memory, MB", "latency, s", "USD a million", *EVIDENCE_COLUMNS],
         rows=[
@@ -208,12 +244,26 @@ def _cost_view(name: str, sizes: dict[float, dict[str, Point]], folder: str) -> 
             },
         ),
         folder=folder,
-        legend=[Key(name, style)],
+        legend=[Key(name, style), *meanings(marks)],
         origin=origin_of(costs),
         notes=[
             "A target for latency excludes the sizes on the left: the cheapest of the rest is what a search looks for."
         ],
     )
+
+
+def _cost_summary(sizes: dict[float, dict[str, Point]]) -> str:
+    sides = [side for row in sizes.values() for side in _sides(row)]
+    settled = {size: row for size, row in sizes.items() if settles(*_sides(row))}
+    if not settled:
+        return unsettled(f"A request takes {span_of([row['latency'].value for row in sizes.values()], 's')}", sides)
+    cheapest = min(settled, key=lambda size: settled[size]["invocation_cost"].value)
+    fastest = min(settled, key=lambda size: settled[size]["latency"].value)
+    said = (
+        f"{cheapest:g} MB is the cheapest size, {number(sizes[cheapest]['latency'].value, 's')} a request; "
+        f"{fastest:g} MB the fastest, {number(sizes[fastest]['latency'].value, 's')}."
+    )
+    return " ".join([said, *left_out(sides)])
 
 
 PLOTS = {"cold-start-parts": parts, "cold-start-idle": rate_and_idle, "memory-cost": memory_and_cost}

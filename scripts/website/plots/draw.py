@@ -1,15 +1,17 @@
 """Pieces that all figures of recorded runs share: the view, its origin, traces, axes and ticks.
 
 Figures carry numbers for colours (`meta.series`, 0 for what is not ours) and words for lines (`meta.tone`); the page
-turns both into colours of its scheme. A hollow mark always means that no difference from the baseline was seen.
+turns both into colours of its scheme. A hollow mark always means that no difference from the baseline was seen, one
+with a dot in it that there were too few samples to see any (`scripts.website.enough`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import ceil, floor, log10
-from typing import Any
+from typing import Any, Literal
 
-from scripts.catalogue.model import Run
+from scripts.catalogue.model import Measurement, Run
+from scripts.website.enough import MIN_SAMPLES, TOO_FEW, settles
 from scripts.website.figures import Cell, FigureView
 from scripts.website.plots.points import Point
 from scripts.website.plots.style import Style, Styles
@@ -20,6 +22,16 @@ Trace = dict[str, Any]
 """As plotly.js reads it. plotly's classes would check every field of thousands; a test does it for each kind."""
 LINE = Style(0, "line", "solid")
 """Of a legend entry that stands for a line without marks."""
+Mark = Literal["full", "tied", "few", "pale"]
+"""Of points, and of bars, which are pale or full."""
+OPEN: dict[Mark, str] = {"full": "", "tied": "-open", "few": "-open-dot"}
+"""What plotly puts behind the name of a symbol."""
+MEANING: dict[Mark, str] = {
+    "tied": "hollow: no difference seen",
+    "few": f"hollow with a dot: fewer than {MIN_SAMPLES} runs, {TOO_FEW}",
+    "pale": f"pale: fewer than {MIN_SAMPLES} runs, {TOO_FEW}",
+}
+FEW_NOTE = f"With fewer than {MIN_SAMPLES} runs neither bars nor brackets are 95 % intervals."
 
 
 @dataclass(frozen=True)
@@ -28,7 +40,7 @@ class Key:
 
     name: str
     style: Style
-    is_tie: bool = False
+    mark: Mark = "full"
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,8 @@ class PlotView(FigureView):
     styles: Styles = field(default_factory=dict)
     is_saved: bool = False
     """Whether more along x is better."""
+    few: Sequence[bool] = ()
+    """Which points have too few samples for what the figure compares."""
     sizes: Sequence[float] = ()
     """Where each point lies along x, where the drawing has an axis of values there."""
 
@@ -136,15 +150,21 @@ def _samples(points: Sequence[Point]) -> str:
 
 
 def trace(name: str, style: Style, x: list[Any], y: list[Any], **more: Any) -> Trace:
-    """Marks, and a line between them where there are several. `ties`: which marks are hollow."""
-    ties = more.pop("ties", [False] * len(x))
-    symbols = [style.symbol + ("-open" if tie else "") for tie in ties]
-    marker = {"symbol": symbols, "size": 10, "line": {"width": 2 if any(ties) else 1}}
+    """Marks, and a line between them where there are several. `marks`: which of them are hollow."""
+    marks: Sequence[Mark] = more.pop("marks", ["full"] * len(x))
+    symbols = [style.symbol + OPEN[mark] for mark in marks]
+    marker = {"symbol": symbols, "size": 10, "line": {"width": _widths(marks)}}
     mode = more.pop("mode", "lines+markers" if len(x) > 1 else "markers")
     more.setdefault("hovertemplate", "%{hovertext}<extra></extra>")
     line = {"dash": style.dash, "width": 1.5}
     drawn = {"type": "scatter", "name": name, "x": x, "y": y, "mode": mode, "marker": marker, "line": line}
     return drawn | {"meta": {"series": style.series}} | more
+
+
+def _widths(marks: Sequence[Mark]) -> float | list[float]:
+    """Of the lines round marks: a hollow one needs more than a full one, and one of few samples stays light."""
+    widths = {"tied": 2, "few": 1.5}
+    return 1 if set(marks) <= {"full"} else [widths.get(mark, 1) for mark in marks]
 
 
 def rule(x: list[Any], y: list[Any], text: str, dash: str = "solid", tone: str = "ink-2", **more: Any) -> Trace:
@@ -162,8 +182,26 @@ def rule(x: list[Any], y: list[Any], text: str, dash: str = "solid", tone: str =
     } | more
 
 
-def bars_across(name: str, series: int, x: list[float], y: list[str], hovertext: list[str], hover: str = "") -> Trace:
-    """Horizontal bars, one a row. hover: what follows the text"""
+def mark_of(point: Point) -> Mark:
+    """The mark of a point that is compared with its baseline."""
+    return "few" if not point.is_settled else "tied" if point.is_tied else "full"
+
+
+def few_or_full(*sides: Measurement) -> Mark:
+    """The mark of values that are drawn as they are."""
+    return "full" if settles(*sides) else "few"
+
+
+def mark_alone(point: Point) -> Mark:
+    """The mark of a point that is compared with others of its figure, by its own samples."""
+    return few_or_full(point.one)
+
+
+def bars_across(
+    name: str, series: int, x: list[float], y: list[str], hovertext: list[str], few: Sequence[bool], hover: str = ""
+) -> Trace:
+    """Horizontal bars, one a row. few: which are pale, for too few samples; hover: what follows the text"""
+    meta: dict[str, Any] = {"series": series} | ({"few": [*few]} if any(few) else {})
     return {
         "type": "bar",
         "name": name,
@@ -172,7 +210,7 @@ def bars_across(name: str, series: int, x: list[float], y: list[str], hovertext:
         "y": y,
         "hovertext": hovertext,
         "hovertemplate": f"%{{hovertext}}{hover}<extra></extra>",
-        "meta": {"series": series},
+        "meta": meta,
     }
 
 
@@ -226,15 +264,23 @@ def ticks(low: float, high: float) -> list[float]:
     return [mark for decade in decades for step in steps if low <= (mark := short(step * 10.0**decade)) <= high]
 
 
-def keys(styles: Styles, points: Iterable[Point]) -> list[Key]:
+def keys(styles: Styles, points: Iterable[Point], mark: Callable[[Point], Mark] = mark_alone) -> list[Key]:
     """The legend: ours first, then what others made; and what a hollow mark means, where there is one."""
     points = list(points)
     names = {point.one.implementation for point in points}
     ordered = sorted(names & set(styles), key=lambda name: (styles[name].series == 0, name))
-    legend = [Key(name, styles[name]) for name in ordered]
-    if any(point.is_tied for point in points):
-        legend.append(Key("hollow: no difference seen", Style(0, "circle", "solid"), is_tie=True))
-    return legend
+    return [*(Key(name, styles[name]) for name in ordered), *meanings(map(mark, points))]
+
+
+def meanings(marks: Iterable[Mark], symbol: str = "circle") -> list[Key]:
+    """The lines of a legend that say what hollow marks mean, of those that a figure has."""
+    found = set(marks)
+    return [Key(text, Style(0, symbol, "solid"), mark) for mark, text in MEANING.items() if mark in found]
+
+
+def pale(few: Iterable[bool]) -> list[Key]:
+    """The line of a legend that says what pale bars mean, where a figure has some."""
+    return meanings(["pale"] if any(few) else [], "square")
 
 
 def slug_of(text: str) -> str:

@@ -6,6 +6,7 @@ It asks for several metrics in percent under one prefix: utilisation, activity, 
 from collections.abc import Iterable
 
 from scripts.catalogue.vocabulary import METRICS
+from scripts.website.enough import is_enough, settles
 from scripts.website.figures import Cell
 from scripts.website.plots.draw import (
     EVIDENCE_COLUMNS,
@@ -15,12 +16,14 @@ from scripts.website.plots.draw import (
     evidence_cells,
     figure,
     origin_of,
+    pale,
     short,
     slug_of,
     spread_text,
 )
 from scripts.website.plots.points import Point
 from scripts.website.plots.style import Palette, Style
+from scripts.website.plots.text import unsettled
 
 WORDS = {
     "gpu_utilisation": "utilisation: any kernel resident",
@@ -54,6 +57,7 @@ def _view(prefix: str, table: dict[str, dict[str, Point]], folder: str) -> PlotV
             [short(table[way][metric].value) if metric in table[way] else 0 for way in ways[::-1]],
             ways[::-1],
             [f"{way}, {WORDS[metric]}" for way in ways[::-1]],
+            [metric in table[way] and not is_enough(table[way][metric].one) for way in ways[::-1]],
             ": %{x} %",
         )
         for metric in present[::-1]
@@ -68,7 +72,10 @@ def _view(prefix: str, table: dict[str, dict[str, Point]], folder: str) -> PlotV
         rows=[_row(way, row, present) for way, row in table.items()],
         figure=figure(bars, {"barmode": "group", "xaxis": {"title": {"text": "%"}, "range": [0, 100]}, "yaxis": rows}),
         folder=folder,
-        legend=[Key(WORDS[metric], _style(metric)) for metric in present],
+        legend=[
+            *(Key(WORDS[metric], _style(metric)) for metric in present),
+            *pale(not is_enough(point.one) for point in shown),
+        ],
         origin=origin_of(shown),
         notes=["Medians over days; utilisation says that something ran, not how much."],
     )
@@ -82,6 +89,10 @@ def _summary(table: dict[str, dict[str, Point]], present: list[str]) -> str:
     """What each gauge moved, from the baseline to the way that moves the first of them most."""
     base = next((way for way, row in table.items() if any(one.one.role == "baseline" for one in row.values())), None)
     first = present[0]
+    sides = [point.one for row in table.values() for point in row.values()]
+    if not settles(*sides):
+        values = sorted(row[first].value for row in table.values() if first in row)
+        return unsettled(f"{WORDS[first].partition(':')[0].capitalize()} {values[0]:.0f} to {values[-1]:.0f} %", sides)
     most = max((way for way in table if first in table[way]), key=lambda way: table[way][first].value)
     if base is None or any(metric not in table[way] for way in (base, most) for metric in present):
         return f"{most} shows most of the first gauge."

@@ -7,6 +7,7 @@ their own with the same axes, so that they can be laid side by side.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from scripts.website.enough import is_enough
 from scripts.website.figures import Cell
 from scripts.website.plots.draw import (
     EVIDENCE_COLUMNS,
@@ -15,6 +16,7 @@ from scripts.website.plots.draw import (
     figure,
     keys,
     log_axis,
+    mark_alone,
     origin_of,
     short,
     slug_of,
@@ -23,7 +25,7 @@ from scripts.website.plots.draw import (
 )
 from scripts.website.plots.points import Point
 from scripts.website.plots.style import Palette, Styles
-from scripts.website.plots.text import listed, number
+from scripts.website.plots.text import left_out, listed, number, span_of, unsettled
 
 FIELD, METRIC = "brightness", "recall"
 
@@ -85,6 +87,7 @@ def _lines(group: Sequence[Point], styles: Styles) -> dict[str, Any]:
                 style,
                 [_light(point) for point in own],
                 [short(point.value) for point in own],
+                marks=[mark_alone(point) for point in own],
                 hovertext=[f"{name}, {_light(point):g} % of the light: {point.value:.3g}" for point in own],
             )
         )
@@ -95,6 +98,10 @@ def _lines(group: Sequence[Point], styles: Styles) -> dict[str, Any]:
 
 
 def _at(group: Sequence[Point], place: float) -> str:
-    here = sorted((point for point in group if _light(point) == place), key=lambda point: -point.value)
+    present = [point for point in group if _light(point) == place]
+    here = sorted((point for point in present if is_enough(point.one)), key=lambda point: -point.value)
+    sides = [point.one for point in present]
+    if not here:
+        return unsettled(f"At {place:g} % of the light {span_of([point.value for point in present], '1')}", sides)
     said = [f"{point.one.implementation} {point.value:.2f}" for point in here]
-    return f"At {place:g} % of the light {listed(said)}."
+    return " ".join([f"At {place:g} % of the light {listed(said)}.", *left_out(sides)])

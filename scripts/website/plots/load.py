@@ -8,15 +8,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from scripts.catalogue.vocabulary import METRICS
+from scripts.website.enough import is_enough
 from scripts.website.figures import Cell
 from scripts.website.plots.draw import (
     EVIDENCE_COLUMNS,
+    FEW_NOTE,
     PlotView,
     bars,
     evidence_cells,
     figure,
     keys,
     log_axis,
+    mark_alone,
     origin_of,
     ratio_text,
     short,
@@ -25,7 +28,7 @@ from scripts.website.plots.draw import (
 )
 from scripts.website.plots.points import Point, subject
 from scripts.website.plots.style import Palette, Styles
-from scripts.website.plots.text import listed, number
+from scripts.website.plots.text import left_out, listed, number, span_of, unsettled
 
 FIELD = "load_percent"
 TAILS = frozenset({"jct_tail", "latency_per_token_tail", "tbt_tail"})
@@ -70,6 +73,7 @@ def _view(group: Sequence[Point], palette: Palette, folder: str) -> PlotView:
         notes=[
             "Load 100 % is the rate at which a server whose slots are always taken would finish requests.",
             f"Each sample is the {metric.title} of one seed; all policies see the same requests.",
+            *([] if all(is_enough(point.one) for point in group) else [FEW_NOTE]),
         ],
         points=ordered,
         styles=styles,
@@ -97,6 +101,7 @@ def _lines(group: Sequence[Point], styles: Styles, title: str) -> dict[str, Any]
                 style,
                 [_load(point) for point in own],
                 [short(value) for value in values],
+                marks=[mark_alone(point) for point in own],
                 error_y=bars(values, [point.spread for point in own]),
                 hovertext=[f"{name}, load {_load(point):g} %: {number(point.value, point.one.unit)}" for point in own],
             )
@@ -109,11 +114,16 @@ def _lines(group: Sequence[Point], styles: Styles, title: str) -> dict[str, Any]
 def _summary(group: Sequence[Point]) -> str:
     """What the lightest and the heaviest load show."""
     places = sorted({_load(point) for point in group})
-    return " ".join(_at(group, place) for place in (places[0], places[-1]))
+    shown = [[point for point in group if _load(point) == place] for place in (places[0], places[-1])]
+    judged = [point.one for here in shown if any(is_enough(point.one) for point in here) for point in here]
+    return " ".join([*(_at(here, _load(here[0])) for here in shown), *left_out(judged)])
 
 
 def _at(group: Sequence[Point], place: float) -> str:
-    here = sorted((point for point in group if _load(point) == place), key=lambda point: point.value)
+    here = sorted((point for point in group if is_enough(point.one)), key=lambda point: point.value)
+    if not here:
+        spans = span_of([point.value for point in group], group[0].one.unit)
+        return unsettled(f"At {place:g} % load {spans}", [point.one for point in group])
     low, high = here[0], here[-1]
     near = [point.one.implementation for point in here if point.value <= 1.02 * low.value]
     best = f"{listed(near)} {'has' if len(near) == 1 else 'have'} about {number(low.value, low.one.unit)}"

@@ -16,6 +16,7 @@ from reference_impls.measurement.intervals import order_statistic_ci
 from reference_impls.measurement.paired import Config, Ratio
 from scripts.catalogue.model import Measurement, Run
 from scripts.catalogue.vocabulary import METRICS, Better
+from scripts.website.enough import settles
 from scripts.website.remember import Memory
 
 RESAMPLES = Config(resamples=500)
@@ -76,9 +77,14 @@ class Point:
         return oriented(ratio, self.one.better) if ratio else None
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it and its baseline have enough samples for an outcome of their comparison."""
+        return settles(self.one, self.baseline)
+
+    @property
     def is_tied(self) -> bool:
-        """No difference from the baseline was seen: the interval of the factor holds 1."""
-        return self.factor is not None and self.factor.lo <= 1 <= self.factor.hi
+        """No difference from the baseline was seen, by enough samples: the interval of the factor holds 1."""
+        return self.is_settled and self.factor is not None and self.factor.lo <= 1 <= self.factor.hi
 
     @property
     def share(self) -> float | None:

@@ -9,18 +9,23 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from scripts.catalogue.model import Measurement
 from scripts.catalogue.vocabulary import METRICS
+from scripts.website.enough import TOO_FEW, settles
 from scripts.website.figures import Cell
 from scripts.website.plots.draw import (
     EVIDENCE_COLUMNS,
     LINE,
     Key,
     PlotView,
+    Trace,
     bars,
     evidence_cells,
+    few_or_full,
     figure,
     keys,
     log_axis,
+    meanings,
     origin_of,
     rule,
     short,
@@ -30,7 +35,7 @@ from scripts.website.plots.draw import (
 )
 from scripts.website.plots.points import QUALITY_METRICS, Point, alike, subject
 from scripts.website.plots.style import Palette, Styles
-from scripts.website.plots.text import differences, listed, number
+from scripts.website.plots.text import differences, left_out, listed, number, span_of, unsettled
 
 WIDE = 8
 """Implementations beyond which a figure takes the page's whole width."""
@@ -54,10 +59,21 @@ class Size:
 
 @dataclass(frozen=True)
 class Pair:
-    """A point of quality with its size."""
+    """A point of quality with its size. beside: the measurements that the size comes from"""
 
     point: Point
     size: float
+    beside: tuple[Measurement, ...] = ()
+
+    @property
+    def sides(self) -> tuple[Measurement, ...]:
+        """What was measured of it."""
+        return self.point.one, *self.beside
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there are samples enough to rank it."""
+        return settles(*self.sides)
 
 
 Index = dict[tuple[str, str, str], Point]
@@ -100,13 +116,19 @@ def pairs_of(points: Iterable[Point], size: Size, metrics: Collection[str] = QUA
     points = list(points)
     index = index_of(points)
     sized = ((point, size.of(point, index)) for point in points if point.one.metric in metrics)
-    return [Pair(point, value) for point, value in sized if value is not None]
+    return [Pair(point, value, _beside_of(point, size, index)) for point, value in sized if value is not None]
+
+
+def _beside_of(point: Point, size: Size, index: Index) -> tuple[Measurement, ...]:
+    found = index.get((point.prefix, point.one.implementation, size.id)) if size.is_measured else None
+    return (found.one,) if found else ()
 
 
 def front_of(pairs: Sequence[Pair], is_saved: bool = False) -> list[Pair]:
-    """The Pareto front: no other saves as much and is better. What saves most comes first."""
+    """The Pareto front: no other saves as much and is better. What saves most comes first; few samples do not count."""
     best: list[Pair] = []
-    for pair in sorted(pairs, key=lambda pair: (-pair.size if is_saved else pair.size, _badness(pair))):
+    settled = [pair for pair in pairs if pair.is_settled]
+    for pair in sorted(settled, key=lambda pair: (-pair.size if is_saved else pair.size, _badness(pair))):
         if not best or _badness(pair) < _badness(best[-1]):
             best.append(pair)
     return best
@@ -159,11 +181,12 @@ def _view(pairs: list[Pair], name: str, size: Size, palette: Palette, folder: st
     styles, front = palette.styles(points), front_of(own, size.is_saved)
     base = next((pair for pair in pairs if pair.point.one.role == "baseline"), None)
     ordered = sorted(pairs, key=lambda pair: (pair.size, _badness(pair)))
-    legend = [*keys(styles, points), Key("Pareto front", replace(LINE, dash="dot"))]
+    legend = [*keys(styles, points, lambda _: "full"), *meanings(few_or_full(*pair.sides) for pair in own)]
+    legend += [Key("Pareto front", replace(LINE, dash="dot"))] if front else []
     return PlotView(
         id=slug_of(f"quality-{size.id}-{first.one.metric}-{about}-{first.run.machine.name}"),
         title=f"{metric.title.capitalize()} against {size.title.partition(' (')[0].partition(',')[0]}: {about}",
-        summary=_summary(front, base),
+        summary=_summary(own, front, base),
         source="",
         columns=["implementation", size.title.partition(" (")[0], metric.title, "on the front", *EVIDENCE_COLUMNS],
         rows=[_row(pair, front) for pair in ordered],
@@ -175,6 +198,7 @@ def _view(pairs: list[Pair], name: str, size: Size, palette: Palette, folder: st
         is_wide=len(styles) > WIDE,
         points=[pair.point for pair in ordered],
         styles=styles,
+        few=[not pair.is_settled for pair in ordered],
         sizes=[pair.size for pair in ordered],
         is_saved=size.is_saved,
     )
@@ -187,7 +211,9 @@ def _part(pair: Pair) -> str:
 
 def _row(pair: Pair, front: Sequence[Pair]) -> list[Cell]:
     point = pair.point
-    on_front = "baseline" if point.one.role == "baseline" else "yes" if pair in front else ""
+    on_front = "yes" if pair in front else "" if pair.is_settled else TOO_FEW
+    if point.one.role == "baseline":
+        on_front = "baseline"
     return [
         point.one.implementation,
         f"{pair.size:.4g}",
@@ -205,8 +231,22 @@ def _notes(first: Point, own: Sequence[Pair]) -> list[str]:
     return notes
 
 
-def _summary(front: Sequence[Pair], base: Pair | None) -> str:
-    """Who makes up the front, and what its smallest member costs."""
+def _summary(own: Sequence[Pair], front: Sequence[Pair], base: Pair | None) -> str:
+    """Who makes up the front, and what its smallest member costs; of few samples, what they measured."""
+    one = own[0].point.one
+    if not front:
+        spans = span_of([pair.point.value for pair in own], one.unit)
+        return unsettled(f"{METRICS[one.metric].title.capitalize()} {spans}", _sides(own))
+    judged = base if base and base.is_settled else None
+    others = [*own, base] if base else own
+    return " ".join([_front_text(front, judged), *left_out(_sides(others))])
+
+
+def _sides(pairs: Iterable[Pair]) -> list[Measurement]:
+    return [side for pair in pairs for side in pair.sides]
+
+
+def _front_text(front: Sequence[Pair], base: Pair | None) -> str:
     names = listed(list(dict.fromkeys(pair.point.one.implementation for pair in front)))
     smallest = front[0]
     text = f"The Pareto front is made of {names}"
@@ -225,16 +265,7 @@ def _figure(own: list[Pair], base: Pair | None, size: Size, styles: Styles, fron
     sizes, values = [pair.size for pair in own], [pair.point.value for pair in own]
     low, high = min(sizes), max(sizes)
     ends = (low / 1.12, high * 1.12) if low > 0 else (low, high)
-    traces = [
-        rule(
-            [pair.size for pair in front],
-            [short(pair.point.value) for pair in front],
-            "",
-            tone="ink",
-            mode="lines",
-            line={"dash": "dot", "shape": "hv", "width": 1.5},
-        )
-    ]
+    traces = [_front_line(front)] if front else []
     if base:
         line = [*ends], [short(base.point.value)] * 2
         own_size = f", {base.size:.4g}" if size.is_measured else ""
@@ -248,6 +279,7 @@ def _figure(own: list[Pair], base: Pair | None, size: Size, styles: Styles, fron
                 style,
                 [short(pair.size) for pair in mine],
                 [short(pair.point.value) for pair in mine],
+                marks=[few_or_full(*pair.sides) for pair in mine],
                 error_y=bars([pair.point.value for pair in mine], [pair.point.spread for pair in mine]),
                 hovertext=[f"{name}: {pair.point.value:.4g} at {pair.size:.4g}, {_part(pair)}" for pair in mine],
                 **({} if len({pair.size for pair in mine}) == len(mine) else {"mode": "markers"}),
@@ -259,6 +291,12 @@ def _figure(own: list[Pair], base: Pair | None, size: Size, styles: Styles, fron
     reach = [*values, *spreads, *([base.point.value] if base else [])]
     up = _axis(f"{metric.title}{unit} ({metric.better} is better)", reach)
     return figure(traces, {"xaxis": _axis(size.title, sizes), "yaxis": up})
+
+
+def _front_line(front: Sequence[Pair]) -> Trace:
+    places, values = [pair.size for pair in front], [short(pair.point.value) for pair in front]
+    line = {"dash": "dot", "shape": "hv", "width": 1.5}
+    return rule(places, values, "", tone="ink", mode="lines", line=line)
 
 
 def _axis(title: str, values: list[float]) -> dict[str, Any]:

@@ -10,17 +10,22 @@ from itertools import pairwise
 from typing import Any
 
 from scripts.catalogue.vocabulary import METRICS
+from scripts.website.enough import TOO_FEW
 from scripts.website.figures import Cell
 from scripts.website.plots.draw import (
     EVIDENCE_COLUMNS,
+    FEW_NOTE,
     LINE,
     Key,
+    Mark,
     PlotView,
     bars,
     evidence_cells,
     figure,
     keys,
     log_axis,
+    mark_alone,
+    mark_of,
     origin_of,
     ratio_text,
     rule,
@@ -30,7 +35,7 @@ from scripts.website.plots.draw import (
 )
 from scripts.website.plots.points import Point, alike, is_speed, subject
 from scripts.website.plots.style import Palette, Styles
-from scripts.website.plots.text import change_points, differences, extremes, listed, number
+from scripts.website.plots.text import change_points, differences, extremes, left_out, listed, number, unsettled
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class Quantity:
     line: float
     line_text: str
     suffix: str
+    mark: Callable[[Point], Mark]
 
 
 def _factor(point: Point) -> float | None:
@@ -100,6 +106,7 @@ SPEED = Quantity(
     line=1.0,
     line_text="{baseline}, break-even",
     suffix="×",
+    mark=mark_of,
 )
 LIMIT = Quantity(
     id="limit",
@@ -110,6 +117,7 @@ LIMIT = Quantity(
     line=100.0,
     line_text="physical limit",
     suffix="",
+    mark=mark_alone,
 )
 
 
@@ -161,11 +169,12 @@ def _view(group: Sequence[Point], name: str, quantity: Quantity, axis: Axis, pal
         rows=[_row(point, quantity, axis) for point in ordered],
         figure=drawn,
         folder=folder,
-        legend=[*keys(styles, group), Key(quantity.line_text.format(baseline=baseline), LINE)],
+        legend=[*keys(styles, group, quantity.mark), Key(quantity.line_text.format(baseline=baseline), LINE)],
         origin=origin_of(group),
         notes=_notes(group, quantity, metric.title),
         points=ordered,
         styles=styles,
+        few=[quantity.mark(point) == "few" for point in ordered],
         sizes=[_place(point, axis) for point in ordered] if len(places) > 1 else (),
     )
 
@@ -185,7 +194,7 @@ def _row(point: Point, quantity: Quantity, axis: Axis) -> list[Cell]:
     if quantity is SPEED:
         factor = point.factor
         text = ratio_text(factor.value, factor.lo, factor.hi) if factor else ""
-        said = "no difference seen" if point.is_tied else "better" if factor and factor.lo > 1 else "worse"
+        said = _said(point)
         quality = point.one.quality
         kept = f"{METRICS[quality.metric].title} {quality.value:.4g}" if quality else ""
         return [*head, text, said, kept, *evidence_cells(point)]
@@ -195,12 +204,21 @@ def _row(point: Point, quantity: Quantity, axis: Axis) -> list[Cell]:
     return [*head, f"{100 * (point.share or 0):.0f}{spread}", formula, *evidence_cells(point)]
 
 
+def _said(point: Point) -> str:
+    if not point.is_settled:
+        return TOO_FEW
+    factor = point.factor
+    return "no difference seen" if point.is_tied else "better" if factor and factor.lo > 1 else "worse"
+
+
 def _notes(group: Sequence[Point], quantity: Quantity, metric: str) -> list[str]:
     notes = [f"Measured: {metric.lower()}."]
     if quantity is SPEED:
         notes.append("Bars: 95 % bootstrap intervals over interleaved rounds.")
     elif any((point.share or 0) > 1 for point in group):
         notes.append("A share above 100 % means that the ceiling was measured in a slower moment.")
+    if quantity is SPEED and not all(point.is_settled for point in group):
+        notes.append(FEW_NOTE)
     lossy = sorted({point.one.implementation for point in group if point.one.quality})
     if quantity is SPEED and lossy:
         notes.append(f"{listed(lossy)} change the output; how much stands in the table, under quality.")
@@ -210,9 +228,9 @@ def _notes(group: Sequence[Point], quantity: Quantity, metric: str) -> list[str]
 def _hover(point: Point, quantity: Quantity, axis: Axis) -> str:
     value, ends = quantity.value(point), quantity.ends(point)
     span = f" [{ends[0]:.3g}, {ends[1]:.3g}]" if ends else ""
-    tied = ", no difference seen" if quantity is SPEED and point.is_tied else ""
+    told: dict[Mark, str] = {"full": "", "tied": ", no difference seen", "few": f", {TOO_FEW}"}
     where = f"{axis.title} {_place(point, axis):g}: " if axis.field in point.one.workload else ""
-    return f"{point.one.implementation}, {where}{value:.3g}{quantity.suffix or ' %'}{span}{tied}"
+    return f"{point.one.implementation}, {where}{value:.3g}{quantity.suffix or ' %'}{span}{told[quantity.mark(point)]}"
 
 
 def _lines(group: Sequence[Point], quantity: Quantity, axis: Axis, styles: Styles) -> dict[str, Any]:
@@ -230,7 +248,7 @@ def _lines(group: Sequence[Point], quantity: Quantity, axis: Axis, styles: Style
                 style,
                 [_place(point, axis) for point in own],
                 [short(value) for value in values],
-                ties=[quantity is SPEED and point.is_tied for point in own],
+                marks=[quantity.mark(point) for point in own],
                 error_y=bars(values, [quantity.ends(point) for point in own]),
                 hovertext=[_hover(point, quantity, axis) for point in own],
             )
@@ -249,9 +267,11 @@ def _reach(group: Iterable[Point], quantity: Quantity) -> list[float]:
 
 
 def _dots(group: Sequence[Point], quantity: Quantity, styles: Styles) -> dict[str, Any]:
-    """Best at the top."""
+    """Best at the top; those of too few samples below, by name."""
     baseline = group[0].baseline.implementation
-    ordered = sorted(group, key=lambda point: quantity.value(point) or 0.0)
+    few = [point for point in group if quantity.mark(point) == "few"]
+    ordered = sorted(few, key=lambda point: point.one.implementation, reverse=True)
+    ordered += sorted((p for p in group if p not in few), key=lambda point: quantity.value(point) or 0.0)
     names = [point.one.implementation for point in ordered]
     traces = [
         rule(
@@ -271,7 +291,7 @@ def _dots(group: Sequence[Point], quantity: Quantity, styles: Styles) -> dict[st
                 styles[point.one.implementation],
                 [short(value)],
                 [point.one.implementation],
-                ties=[quantity is SPEED and point.is_tied],
+                marks=[quantity.mark(point)],
                 error_x=bars([value], [quantity.ends(point)]),
                 hovertext=[_hover(point, quantity, BATCH)],
             )
@@ -285,30 +305,37 @@ def _dots(group: Sequence[Point], quantity: Quantity, styles: Styles) -> dict[st
 def _summary(group: Sequence[Point], quantity: Quantity, axis: Axis, places: list[float]) -> str:
     if quantity is LIMIT:
         return extremes(group, axis.field, axis.title)
-    best = [_best(group, axis, place) for place in dict.fromkeys((places[0], places[-1]))]
-    said = "; ".join(_best_text(point, axis) for point in best)
+    sides = [side for point in group if not point.is_settled for side in (point.one, point.baseline)]
+    if not any(point.is_settled for point in group):
+        factors = sorted(_factor(point) or 0.0 for point in group)
+        span = " to ".join(dict.fromkeys(f"{end:.3g}×" for end in (factors[0], factors[-1])))
+        return unsettled(f"Factor over {group[0].baseline.implementation} {span}", sides)
+    said = "; ".join(_best_text(group, axis, place) for place in dict.fromkeys((places[0], places[-1])))
     methods = list(dict.fromkeys(point.one.implementation for point in group if point.one.role == "method"))
     more = [*(turn for name in methods for turn in _turns(group, name, axis)), *_never(group, methods)]
-    return " ".join([f"{said[:1].upper()}{said[1:]}.", *more])
+    return " ".join([f"{said[:1].upper()}{said[1:]}.", *more, *left_out(sides)])
 
 
 def _never(group: Sequence[Point], methods: Sequence[str]) -> list[str]:
     """Methods that cost time wherever they were run, which readers of claims ask about first."""
-    slow = [
-        name
-        for name in methods
-        if all(point.factor is None or point.factor.hi < 1 for point in group if point.one.implementation == name)
-    ]
+    slow = [name for name in methods if all(_is_slower(point) for point in group if point.one.implementation == name)]
     where = f"slower than {group[0].baseline.implementation} wherever measured"
     return [f"{listed(slow)} {'is' if len(slow) == 1 else 'are'} {where}."] if slow else []
 
 
-def _best(group: Sequence[Point], axis: Axis, place: float) -> Point:
-    return max((p for p in group if _place(p, axis) == place), key=lambda point: _factor(point) or 0.0)
+def _is_slower(point: Point) -> bool:
+    return point.is_settled and (point.factor is None or point.factor.hi < 1)
 
 
-def _best_text(point: Point, axis: Axis) -> str:
-    factor, at, baseline = point.factor, f"at {axis.title} {_place(point, axis):g}", point.baseline.implementation
+def _best_text(group: Sequence[Point], axis: Axis, place: float) -> str:
+    here, at = [point for point in group if _place(point, axis) == place], f"at {axis.title} {place:g}"
+    settled = [point for point in here if point.is_settled]
+    if not settled:
+        return f"{at} {TOO_FEW}"
+    if len(settled) < len(here):
+        at += ", among those with enough runs,"
+    point = max(settled, key=lambda point: _factor(point) or 0.0)
+    factor, baseline = point.factor, point.baseline.implementation
     if factor is None or factor.hi < 1:
         return f"{at} nothing is faster than {baseline}"
     if point.is_tied:
@@ -317,10 +344,9 @@ def _best_text(point: Point, axis: Axis) -> str:
 
 
 def _turns(group: Sequence[Point], name: str, axis: Axis) -> list[str]:
-    """Between which places a method's own series passes break-even."""
-    own = sorted(
-        (p for p in group if p.one.implementation == name and p.one.role == "method"), key=lambda p: _place(p, axis)
-    )
+    """Between which places a method's own series passes break-even, by points with samples enough."""
+    mine = (p for p in group if p.one.implementation == name and p.one.role == "method" and p.is_settled)
+    own = sorted(mine, key=lambda p: _place(p, axis))
     return [
         change_points(name, axis.title, _place(a, axis), _place(b, axis), (_factor(b) or 0) > 1)
         for a, b in pairwise(own)

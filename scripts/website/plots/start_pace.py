@@ -7,14 +7,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from reference_impls.measurement.paired import Ratio
+from scripts.catalogue.model import Measurement
+from scripts.website.enough import settles
 from scripts.website.figures import Cell
 from scripts.website.plots.draw import (
     EVIDENCE_COLUMNS,
+    FEW_NOTE,
+    Mark,
     PlotView,
     evidence_cells,
     figure,
     keys,
     log_axis,
+    mark_of,
+    meanings,
     origin_of,
     ratio_text,
     rule,
@@ -24,7 +30,7 @@ from scripts.website.plots.draw import (
 )
 from scripts.website.plots.points import Point, subject
 from scripts.website.plots.style import Palette
-from scripts.website.plots.text import listed, number
+from scripts.website.plots.text import left_out, listed, number, span_of, unsettled
 
 START, PACE = "cold_start_latency", "tpot"
 
@@ -42,6 +48,16 @@ class Both:
     def name(self) -> str:
         """The implementation's."""
         return self.start.one.implementation
+
+    @property
+    def sides(self) -> tuple[Measurement, ...]:
+        """What its two factors come from."""
+        return self.start.one, self.start.baseline, self.pace.one, self.pace.baseline
+
+    @property
+    def mark(self) -> Mark:
+        """How it is drawn: as one of too few samples where either factor has too few, else as its start."""
+        return mark_of(self.start) if settles(*self.sides) else "few"
 
 
 def both_of(points: Iterable[Point]) -> dict[str, list[Both]]:
@@ -66,16 +82,20 @@ def start_and_pace(points: Iterable[Point], palette: Palette, folder: str) -> li
 
 
 def answer(rows: Sequence[Both]) -> str:
-    """Who lowers the start, who the pace alone, who neither: as the intervals say."""
-    sooner = [row.name for row in rows if row.start_factor.lo > 1]
-    later = [row.name for row in rows if row.start_factor.hi < 1]
-    alone = [row.name for row in rows if row.pace_factor.lo > 1 and row.start_factor.lo <= 1]
+    """Who lowers the start, who the pace alone, who neither: as the intervals say, where there are samples enough."""
+    sides = [side for row in rows for side in row.sides]
+    settled = [row for row in rows if settles(*row.sides)]
+    if not settled:
+        return unsettled(f"Starts take {span_of([row.start.value for row in rows], 's')}", sides)
+    sooner = [row.name for row in settled if row.start_factor.lo > 1]
+    later = [row.name for row in settled if row.start_factor.hi < 1]
+    alone = [row.name for row in settled if row.pace_factor.lo > 1 and row.start_factor.lo <= 1]
     parts = [
         f"Starts sooner: {listed(sooner)}." if sooner else "Nothing is seen to start sooner.",
         f"Starts later: {listed(later)}." if later else "",
         f"Faster tokens alone: {listed(alone)}." if alone else "",
     ]
-    return " ".join(part for part in parts if part)
+    return " ".join([*filter(None, parts), *left_out(sides)])
 
 
 def _view(prefix: str, rows: Sequence[Both], palette: Palette, folder: str) -> PlotView:
@@ -83,7 +103,7 @@ def _view(prefix: str, rows: Sequence[Both], palette: Palette, folder: str) -> P
     base, about = starts[0].baseline, subject(starts[0].one)
     begun = str(starts[0].one.workload.get("start", ""))
     styles = palette.styles(starts)
-    ordered = sorted(rows, key=lambda row: -row.start_factor.value)
+    ordered = sorted(rows, key=_order)
     across, up = ([r.start_factor.value for r in rows], [r.pace_factor.value for r in rows])
     marks = [
         trace(
@@ -91,7 +111,7 @@ def _view(prefix: str, rows: Sequence[Both], palette: Palette, folder: str) -> P
             styles[row.name],
             [short(row.start_factor.value)],
             [short(row.pace_factor.value)],
-            ties=[row.start.is_tied],
+            marks=[row.mark],
             hovertext=[f"{row.name}: start {_text(row.start_factor)}, later tokens {_text(row.pace_factor)}"],
         )
         for row in rows
@@ -108,12 +128,19 @@ def _view(prefix: str, rows: Sequence[Both], palette: Palette, folder: str) -> P
         rows=[_row(row) for row in ordered],
         figure=figure([*lines, *marks], {"xaxis": x, "yaxis": y}),
         folder=folder,
-        legend=keys(styles, starts),
+        legend=[*keys(styles, starts, lambda _: "full"), *meanings(row.mark for row in rows)],
         origin=origin_of(starts),
         notes=[
             f"Compared with {base.implementation}. Named where the interval leaves out 1.",
+            *([FEW_NOTE] if any(row.mark == "few" for row in rows) else []),
         ],
     )
+
+
+def _order(row: Both) -> tuple[bool, float, str]:
+    """Who starts soonest first; those of too few samples after all others, by name."""
+    is_few = row.mark == "few"
+    return is_few, 0.0 if is_few else -row.start_factor.value, row.name
 
 
 def _text(ratio: Ratio) -> str:

@@ -12,8 +12,21 @@ from statistics import fmean, median
 from typing import Any
 
 from scripts.catalogue.model import Measurement
+from scripts.website.enough import settles, too_few
 from scripts.website.figures import Cell
-from scripts.website.plots.draw import LINE, Key, PlotView, Trace, figure, log_axis, origin_of, short, slug_of
+from scripts.website.plots.draw import (
+    LINE,
+    OPEN,
+    Key,
+    PlotView,
+    Trace,
+    figure,
+    log_axis,
+    meanings,
+    origin_of,
+    short,
+    slug_of,
+)
 from scripts.website.plots.draw import rule as reference_line
 from scripts.website.plots.points import Point
 from scripts.website.plots.style import COLOURS, SYMBOLS, Palette, Style
@@ -76,20 +89,33 @@ def stopping_plot(
 
 
 def _placed(drawn: Drawing, points: Sequence[Point], folder: str) -> PlotView:
-    """A drawing as a page shows it, with its origin."""
+    """A drawing as a page shows it, with its origin; each of its numbers comes from all of the points."""
+    sides = [point.one for point in points]
+    is_settled = settles(*sides)
     return PlotView(
         id=slug_of(f"{drawn.id}-{points[0].run.machine.name}"),
         title=drawn.title,
-        summary=drawn.summary,
+        summary=drawn.summary if is_settled else f"{too_few(sides)}.",
         source="",
         columns=drawn.columns,
         rows=drawn.rows,
-        figure=drawn.figure,
+        figure=drawn.figure if is_settled else _hollow(drawn.figure),
         folder=folder,
-        legend=drawn.legend,
+        legend=drawn.legend if is_settled else [*drawn.legend, *meanings(["few"])],
         origin=origin_of(points),
         notes=[drawn.note],
     )
+
+
+def _hollow(drawn: dict[str, Any]) -> dict[str, Any]:
+    """The figure with every mark as one of too few samples."""
+    traces = [
+        one | {"marker": one["marker"] | {"symbol": one["marker"]["symbol"] + OPEN["few"], "line": {"width": 1.5}}}
+        if "marker" in one
+        else one
+        for one in drawn["data"]
+    ]
+    return drawn | {"data": traces}
 
 
 def _is_study(one: Measurement) -> bool:

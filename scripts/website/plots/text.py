@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from textwrap import shorten
 from typing import Any
 
+from scripts.catalogue.model import Measurement
+from scripts.website.enough import is_enough, too_few
 from scripts.website.plots.points import Point
 
 _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
@@ -15,6 +17,29 @@ def number(value: float, unit: str) -> str:
         return f"{value:.4g}" + ("" if unit == "1" else f" {unit}")
     scale, prefix = next(((s, p) for s, p in _PREFIXES if value >= s), _PREFIXES[-1])
     return f"{value / scale:.3g} {prefix}s"
+
+
+def span_of(values: Sequence[float], unit: str) -> str:
+    """From the least to the largest."""
+    low, high = (number(end, unit) for end in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
+def unsettled(said: str, sides: Iterable[Measurement]) -> str:
+    """What was measured, where there were too few samples for more: nobody is named first, best or slowest."""
+    return f"{said}; {too_few(sides)}."
+
+
+def left_out(sides: Iterable[Measurement]) -> list[str]:
+    """A sentence on those that the ones before it do not judge, for their few samples; none where there are none."""
+    short = [one for one in sides if not is_enough(one)]
+    if not short:
+        return []
+    names = list(dict.fromkeys(one.implementation for one in short))
+    if len(names) == 1:
+        return [f"{too_few(short)}."]
+    whose = listed(names) if len(names) < 5 else f"{len(names)} implementations"
+    return [f"Not judged: points of {whose}, {too_few(short)}."]
 
 
 def listed(names: Sequence[str]) -> str:
@@ -40,12 +65,19 @@ def differences(workloads: Iterable[Mapping[str, Any]], but: Iterable[str] = ())
 
 def extremes(group: Sequence[Point], field: str, title: str) -> str:
     """Who comes nearest to the limit, and who stays furthest from it; field, title: of the axis."""
-    ordered = sorted(group, key=lambda point: point.share or 0.0)
+    sides = [point.one for point in group]
+    ordered = sorted((point for point in group if is_enough(point.one)), key=lambda point: point.share or 0.0)
+    if not ordered:
+        reached = sorted(group, key=lambda point: point.share or 0.0)
+        ends = dict.fromkeys(_percent(point) for point in (reached[0], reached[-1]))
+        return unsettled(f"{' to '.join(ends)} of the limit", sides)
     low, high = ordered[0], ordered[-1]
     if len(ordered) == 1:
-        return f"{_where(high, field, title)} reaches {_percent(high)} of the limit."
-    near, far = (f"{_where(point, field, title)} with {_percent(point)}" for point in (high, low))
-    return f"Nearest to the limit is {near}, furthest {far}."
+        said = f"{_where(high, field, title)} reaches {_percent(high)} of the limit."
+    else:
+        near, far = (f"{_where(point, field, title)} with {_percent(point)}" for point in (high, low))
+        said = f"Nearest to the limit is {near}, furthest {far}."
+    return " ".join([said, *left_out(sides)])
 
 
 def _where(point: Point, field: str, title: str) -> str:

@@ -1,5 +1,6 @@
 // Builds plotly figures of Compare from points of api/v1/evidence.json: quality, speed, limit, and the cost of applying.
-// A hollow mark is a point where no difference from the baseline was seen.
+// A hollow mark is a point where no difference from the baseline was seen; with a dot, one of too few runs to say. Which
+// these are the table says (data-few): the rule is the build's.
 
 const four = (value) => Number(value.toPrecision(4));
 const three = (value) => String(Number(value.toPrecision(3)));
@@ -58,13 +59,15 @@ function errors(values, ends) {
 
 function trace(name, style, rows, kind, across) {
   const { value, ends, suffix } = KINDS[kind];
-  const ties = rows.map(({ point }) => ["speed", "apply"].includes(kind) && point.no_difference_seen);
+  const isTied = ({ point }) => ["speed", "apply"].includes(kind) && point.no_difference_seen;
+  const marks = rows.map((row) => (row.few ? "-open-dot" : isTied(row) ? "-open" : ""));
+  const told = { "-open-dot": "<br>too few to say", "-open": "<br>no difference seen", "": "" };
   const values = rows.map(({ point }) => value(point));
   const error = errors(values, rows.map(({ point }) => ends(point)));
   const text = rows.map(({ point, at }, n) => {
     const reach = ends(point) ? ` [${ends(point).map(three).join(", ")}]` : "";
     const where = at === undefined ? "" : `, ${three(at)}`;
-    return `${name}${where}: ${three(values[n])}${suffix}${reach}, n ${point.n}${ties[n] ? "<br>no difference seen" : ""}`;
+    return `${name}${where}: ${three(values[n])}${suffix}${reach}, n ${point.n}${told[marks[n]]}`;
   });
   const along = rows.map(({ at }) => at ?? name);
   return {
@@ -72,7 +75,7 @@ function trace(name, style, rows, kind, across) {
     name,
     mode: across && rows.length > 1 && new Set(along).size === rows.length ? "lines+markers" : "markers",
     ...(across ? { x: along, y: values.map(four), error_y: error } : { x: values.map(four), y: along, error_x: error }),
-    marker: { size: 10, symbol: ties.map((tie) => style.symbol + (tie ? "-open" : "")), line: { width: ties.some(Boolean) ? 2 : 1 } },
+    marker: { size: 10, symbol: marks.map((mark) => style.symbol + mark), line: { width: marks.map((mark) => ({ "-open": 2, "-open-dot": 1.5 })[mark] ?? 1) } },
     line: { dash: style.dash, width: 1.5 },
     customdata: rows.map(({ point }) => point.page),
     hovertext: text,
@@ -85,18 +88,18 @@ const line = (x, y, dash = "solid", shape = "linear") => ({
   type: "scatter", mode: "lines", x, y, line: { dash, shape, width: dash === "dot" ? 1.5 : 1 }, hoverinfo: "skip", meta: { tone: "ink" },
 }); // prettier-ignore
 
-/** No other row saves as much and is better; what saves most comes first. */
+/** No other row saves as much and is better; what saves most comes first. Rows of too few runs do not count. */
 export function front(rows, isSaved) {
   const sign = isSaved ? -1 : 1;
   const badness = ({ point }) => (point.better === "higher" ? -point.median : point.median);
   const best = [];
-  for (const row of [...rows].sort((a, b) => sign * (a.at - b.at) || badness(a) - badness(b))) {
+  for (const row of rows.filter(({ few }) => !few).sort((a, b) => sign * (a.at - b.at) || badness(a) - badness(b))) {
     if (!best.length || badness(row) < badness(best.at(-1))) best.push(row);
   }
   return best;
 }
 
-/** rows: [{point, name, at}] of the techniques chosen; styles: Map of name -> {series, symbol, dash}. */
+/** rows: [{point, name, at, few}] of the techniques chosen; styles: Map of name -> {series, symbol, dash}. */
 export function figureOf({ kind, isSaved, xTitle, yTitle, rows, baseline, styles }) {
   const { value, ends, suffix, line: level } = KINDS[kind];
   const shown = rows.filter(({ point }) => value(point));
@@ -110,7 +113,7 @@ export function figureOf({ kind, isSaved, xTitle, yTitle, rows, baseline, styles
   if (kind === "quality") {
     const best = front(shown, isSaved);
     const base = baseline?.point.median;
-    traces.unshift(line(best.map(({ at }) => at), best.map(({ point }) => point.median), "dot", "hv"));
+    if (best.length) traces.unshift(line(best.map(({ at }) => at), best.map(({ point }) => point.median), "dot", "hv"));
     if (base) traces.unshift(line([places[0] / 1.12, places.at(-1) * 1.12], [base, base]));
     return { data: traces, layout: { xaxis: logAxis(xTitle, places), yaxis: logAxis(yTitle, base ? [...reach, base] : reach) } };
   }
@@ -119,10 +122,12 @@ export function figureOf({ kind, isSaved, xTitle, yTitle, rows, baseline, styles
   return { data: traces, layout: { xaxis, yaxis: logAxis(yTitle, [level, ...reach], kind === "speed" ? suffix : "") } };
 }
 
-/** One place on the axis: implementations below each other, the best at the top. */
+/** One place on the axis: implementations below each other, the best at the top, those of too few runs below, by name. */
 function lists(traces, shown, names, kind, title, reach) {
   const value = (name) => KINDS[kind].value(shown.find((row) => row.name === name).point);
-  const order = [...names].sort((a, b) => (kind === "apply" ? value(b) - value(a) : value(a) - value(b)));
+  const few = new Set(shown.filter((row) => row.few).map(({ name }) => name));
+  const better = (a, b) => (kind === "apply" ? value(b) - value(a) : value(a) - value(b));
+  const order = [...names.filter((name) => few.has(name)).sort().reverse(), ...names.filter((name) => !few.has(name)).sort(better)];
   traces.unshift(line([KINDS[kind].line, KINDS[kind].line], [order[0], order.at(-1)]));
   const yaxis = { type: "category", categoryorder: "array", categoryarray: order, dtick: 1 };
   return { data: traces, layout: { xaxis: logAxis(title, reach, kind === "limit" ? "" : "×"), yaxis } };

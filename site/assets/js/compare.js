@@ -135,8 +135,8 @@ function describe(block, all) {
   const styles = new Map(
     [...block.querySelectorAll(".legend [data-name]")].map(({ dataset: { name, series, symbol, dash } }) => [name, { series, symbol, dash }]),
   );
-  const rows = [...block.querySelectorAll("tbody tr")].map(({ hidden, dataset: { point, name, at } }) => ({
-    hidden, name, point: all[point], at: at === undefined ? undefined : Number(at),
+  const rows = [...block.querySelectorAll("tbody tr")].map(({ hidden, dataset: { point, name, at, few } }) => ({
+    hidden, name, point: all[point], at: at === undefined ? undefined : Number(at), few: few !== undefined,
   })); // prettier-ignore
   return {
     kind: block.dataset.kind,

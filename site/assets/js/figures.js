@@ -72,7 +72,7 @@ function styledLayout(layout, width) {
   };
 }
 
-// meta.hue: one hue for the trace; meta.hues: one a point; meta.series: a module's colour; meta.tone: any other token.
+// meta.few: which bars are pale, for too few runs. meta.hue: one hue for the trace; meta.hues: one a point; meta.series: a module's colour; meta.tone: any other token.
 // On a narrow canvas bubbles shrink and lose their labels.
 const token = ({ hue, series, tone } = {}) => tone ?? (series !== undefined ? `series-${series}` : hue ? `hue-${hue}` : "accent");
 
@@ -86,6 +86,11 @@ function styledTrace(trace, width) {
   if (tiles && !hues) {
     marker.color = tint(token(trace.meta), 0.2);
     return { insidetextfont: { color: colour("ink") }, ...trace, marker };
+  }
+  const { few } = trace.meta ?? {}; // pale bars: of too few runs
+  if (few) {
+    marker.color = few.map((one) => (one ? tint(token(trace.meta), 0.2) : paint));
+    marker.line = { width: few.map((one) => (one ? 1.5 : 0)), color: paint };
   }
   if (trace.type === "bar") return { insidetextfont: { color: colour("paper") }, ...trace, marker };
   const narrow = width < NARROW;

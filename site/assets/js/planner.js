@@ -171,7 +171,7 @@ function seen(name) {
   if (!found) return ["not measured"];
   const lines = found.quality.map((one) => {
     const origin = one.weights ? `; weights ${one.weights}` : "";
-    return [`perplexity × ${one.ratio} on ${one.model} (${one.method}${origin})`, one.file];
+    return [`perplexity × ${one.ratio} on ${one.model} (${one.method}${origin}${one.few && `; ${one.few}`})`, one.file];
   });
   for (const one of found.speed) {
     const share = one.low === one.high ? `${one.high} %` : `${one.low} to ${one.high} %`;
