@@ -226,6 +226,7 @@ def test_few_samples_are_on_no_front_and_hide_no_one_else():
     made += [one("lucky", 0.5, 2, m, unit="1", workload={"model": "m"}) for m in ("bits_per_weight", "perplexity")]
     view = view_of("quality-bits", made)
     assert {row[0]: row[3] for row in view.rows} == {"base": "baseline", "way": "yes", "lucky": "too few to say"}
+    assert view.summary.startswith("Among those with enough runs, the Pareto front is made of way;")
     assert view.summary.endswith("2 runs of lucky: too few to say.")
 
 

@@ -239,7 +239,10 @@ def _summary(own: Sequence[Pair], front: Sequence[Pair], base: Pair | None) -> s
         return unsettled(f"{METRICS[one.metric].title.capitalize()} {spans}", _sides(own))
     judged = base if base and base.is_settled else None
     others = [*own, base] if base else own
-    return " ".join([_front_text(front, judged), *left_out(_sides(others))])
+    said = _front_text(front, judged)
+    if not all(pair.is_settled for pair in own):
+        said = f"Among those with enough runs, t{said[1:]}"
+    return " ".join([said, *left_out(_sides(others))])
 
 
 def _sides(pairs: Iterable[Pair]) -> list[Measurement]:
