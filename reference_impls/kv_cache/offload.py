@@ -26,7 +26,8 @@ Tier = Literal["device", "host", "disk"]
 
 @dataclass(frozen=True)
 class Config:
-    """host_share, disk_share: of the layers, the rest stays; ahead: fetch the next layer while one computes.
+    """host_share, disk_share: of the layers, the rest stays; ahead: fetch the next layer, or the next pass's first,
+    while one computes.
 
     bytes_per_s slows a fetch down to a stated rate, to stand for a slower link; None: as fast as it goes.
     page_cache: see `tiers.DiskPlace`; False reads the disk itself.
@@ -55,7 +56,7 @@ IDENTITY = Config()
 
 @dataclass
 class Log:
-    """What moved so far. wait_s: seconds in which the computing thread had nothing to do."""
+    """What moved so far; bytes_in: once it was asked for. wait_s: seconds in which computing had nothing to do."""
 
     bytes_in: int = 0
     bytes_out: int = 0
@@ -95,6 +96,8 @@ class TieredPlace:
         self._segments = [0] * shape.layers
         self._coming: dict[int, Future[Parts]] = {}
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="segments")
+        self._free = 0.0
+        """When the link is done with what was fetched so far, at its stated rate."""
 
     def put(self, layer: int, parts: Parts) -> None:
         """As `Place.put`; what was fetched ahead is no longer all."""
@@ -105,18 +108,21 @@ class TieredPlace:
             self.log.bytes_out += sum(part.nbytes for part in parts)
 
     def get(self, layer: int) -> Parts:
-        """As `Place.get`; starts to fetch the layer that is away next."""
+        """As `Place.get`, until the next call; lets the layer that is away next be fetched behind this one.
+
+        Behind a pass's last layer comes the next pass's first, so that the link never has nothing to do.
+        """
         if self.tiers[layer] == "device":
             return self._here.get(layer)
-        coming = self._coming.pop(layer, None) or self._reader.submit(self._fetch, layer)
+        coming = self._coming.pop(layer, None) or self._start(layer)
+        if self.config.ahead:
+            following = next((one for one in self._away if one > layer), self._away[0])
+            if self._segments[following] and following not in self._coming:
+                self._coming[following] = self._start(following)
         start = time.perf_counter()
         parts = coming.result()
         self.log.wait_s += time.perf_counter() - start
         self.log.bytes_in += sum(part.nbytes for part in parts)
-        if self.config.ahead:
-            following = next((one for one in self._away if one > layer), None)  # a pass's first load is waited for
-            if following is not None and self._segments[following] and following not in self._coming:
-                self._coming[following] = self._reader.submit(self._fetch, following)
         return parts
 
     def keep(self, layer: int, count: int) -> None:
@@ -143,12 +149,15 @@ class TieredPlace:
         if stale := self._coming.pop(layer, None):
             stale.result()
 
-    def _fetch(self, layer: int) -> Parts:
-        start = time.perf_counter()
+    def _start(self, layer: int) -> "Future[Parts]":
+        return self._reader.submit(self._fetch, layer, time.perf_counter())
+
+    def _fetch(self, layer: int, asked: float) -> Parts:
         parts = self._of(layer).get(layer)
         if self.config.bytes_per_s is not None:
-            due = sum(part.nbytes for part in parts) / self.config.bytes_per_s
-            time.sleep(max(0.0, due - (time.perf_counter() - start)))
+            # From when it could have begun: a thread that woke up late does not make the link slower.
+            self._free = max(self._free, asked) + sum(part.nbytes for part in parts) / self.config.bytes_per_s
+            time.sleep(max(0.0, self._free - time.perf_counter()))
         return parts
 
 

@@ -167,10 +167,47 @@ def test_a_step_of_a_block_is_predicted_from_its_links_and_its_computing(monkeyp
 
 def test_bytes_moved_are_those_of_the_formula(monkeypatch):
     pytest.importorskip("tokenizers", reason="tokenizers is not installed")
-    monkeypatch.setattr(bench_offload, "TOKENS", 64)
-    monkeypatch.setattr(bench_offload, "BATCH", 2)
+    monkeypatch.setattr(bench_offload, "SMALL", bench_offload.Size(2, 64))
     found = {name: samples[0] for name, samples in values("kv_cache/offload/tiny-target/bytes_moved").items()}
     assert found["formula"] == found["ahead"] == 2 * found["half-ahead"] > 3 * found["ahead-4-bit"]
+
+
+def test_the_limit_of_a_pass_is_the_slower_of_computing_and_moving_or_their_sum():
+    def of(computing, moved, **more):
+        found = bench_offload.limit_of(8, computing, moved, 1e9, stated=True, **more)
+        return found.value, found.formula
+
+    slow_link, slow_computing, in_turn = (
+        of(0.01, 2e7, overlaps=True),
+        of(0.03, 2e7, overlaps=True),
+        of(0.03, 2e7, overlaps=False),
+    )
+    assert slow_link[0] == pytest.approx(8 / 0.02)
+    assert slow_link[1].startswith("bound by the tier")
+    assert slow_computing[0] == pytest.approx(8 / 0.03)
+    assert slow_computing[1].startswith("bound by computing")
+    assert in_turn[0] == pytest.approx(8 / 0.05)
+
+
+def test_every_way_of_offloading_decodes_the_same_tokens_and_has_its_limit(monkeypatch):
+    pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    monkeypatch.setattr(bench_offload, "PASSES", 1)
+    size, ceilings = bench_offload.Size(2, 64), Ceilings(disk_read_bytes_per_s=1e9)
+    chosen = {}
+    with torch.inference_mode():
+        for name in bench_offload.ALL_WAYS:
+            assert bench_offload.step_of("disk", size, name)() is None
+            own, newest = bench_offload.filled("disk", size, name.replace("fetched-alone", "not-ahead"))
+            for _ in range(3):  # what was fetched for the next pass is used by it
+                chosen[name] = bench_offload.load_model("tiny-target")(newest, own).argmax(-1)
+                own.crop(64)
+    exact = [tokens for name, tokens in chosen.items() if "4-bit" not in name]
+    assert all(torch.equal(tokens, exact[0]) for tokens in exact)
+    in_order = "fetched-alone", "not-ahead", "ahead", "half-ahead"  # what is shortest so far only falls
+    found = {name: bench_offload._limit("disk", size, name, {}, ceilings) for name in in_order}
+    moved = 64 * bench_offload.shape(size).bytes_per_token * size.batch
+    assert found["fetched-alone"].value == pytest.approx(2 * 1e9 / moved)
+    assert found["not-ahead"].value < found["ahead"].value <= found["half-ahead"].value
 
 
 @pytest.mark.parametrize("name", ["sdpa", "grouped-products", "split-kv", "paged-gather", "paged-cpu", "paged-8-bit"])

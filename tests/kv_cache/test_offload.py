@@ -60,24 +60,26 @@ def test_layers_that_go_alternate_with_those_that_stay():
 
 @pytest.mark.parametrize("ahead", [True, False])
 def test_the_next_layer_is_fetched_while_one_computes(ahead, monkeypatch):
-    """Which fetches have begun when a layer's attention runs; a pass's first has nothing to hide behind."""
+    """Which fetches have begun when a layer's attention runs; the next pass's first hides behind the last."""
     cache = offload.new_cache(shape(), Config(group_size=8, ahead=ahead))
     MODEL(PROMPT, cache)
     begun, seen = [], {}
     fetch = cache.place._fetch
-    monkeypatch.setattr(cache.place, "_fetch", lambda layer: (begun.append(layer), fetch(layer))[1])
+    monkeypatch.setattr(cache.place, "_fetch", lambda layer, asked: (begun.append(layer), fetch(layer, asked))[1])
     for block in MODEL.blocks:
         attention = block.attention
 
         def attend(*arguments, own=attention.attend, layer=attention.layer):
-            if coming := cache.place._coming.get(layer + 1):
+            if coming := cache.place._coming.get((layer + 1) % 3):
                 coming.result()  # it can finish meanwhile
             seen[layer] = [*begun]
             return own(*arguments)
 
         monkeypatch.setattr(attention, "attend", attend)
     MODEL(MORE[:, :1], cache)
-    assert seen == ({0: [0, 1], 1: [0, 1, 2], 2: [0, 1, 2]} if ahead else {0: [0], 1: [0, 1], 2: [0, 1, 2]})
+    assert seen == ({0: [0, 1], 1: [0, 1, 2], 2: [0, 1, 2, 0]} if ahead else {0: [0], 1: [0, 1], 2: [0, 1, 2]})
+    MODEL(MORE[:, 1:2], cache)
+    assert begun == ([0, 1, 2, 0, 1, 2, 0] if ahead else [0, 1, 2] * 2)
 
 
 def test_a_stated_rate_is_not_exceeded():
@@ -88,6 +90,31 @@ def test_a_stated_rate_is_not_exceeded():
     MODEL(MORE[:, :1], cache)
     assert perf_counter() - start >= 3 * 0.01
     assert cache.place.log.wait_s > 0
+
+
+def test_a_link_that_is_asked_ahead_is_never_idle_while_there_is_something_to_wait_for():
+    """Passes take what the link takes, though the computing thread and the reader's wake up late."""
+    segment, passes = 40 * 2 * shape().bytes_per_token / 3, 3
+    cache = offload.new_cache(shape(), Config(group_size=8, bytes_per_s=segment / 0.02))
+    MODEL(PROMPT, cache)
+    start = perf_counter()
+    for _ in range(passes):
+        MODEL(MORE[:, :1], cache)
+        cache.crop(40)
+    took = perf_counter() - start
+    assert 0.99 * passes * 3 * 0.02 <= took < 1.4 * passes * 3 * 0.02
+
+
+@pytest.mark.parametrize("share", [1 / 3, 1.0])
+def test_what_was_fetched_for_the_next_pass_is_dropped_where_more_was_sealed_or_cut(share):
+    """Passes that seal a segment or follow a crop into one: stale fetches must not be used."""
+    cache = offload.new_cache(shape(), Config(share, group_size=4))
+    MODEL(PROMPT[:, :30], cache)
+    states = [MODEL(PROMPT[:, at : at + 1], cache) for at in range(30, 40)]
+    assert torch.allclose(torch.cat(states, 1), MODEL(PROMPT)[:, 30:], atol=1e-10)
+    cache.crop(21)
+    again = torch.cat([MODEL(PROMPT[:, at : at + 1], cache) for at in range(21, 40)], 1)
+    assert torch.allclose(again, MODEL(PROMPT)[:, 21:], atol=1e-10)
 
 
 def test_misuse_is_refused():
