@@ -22,7 +22,7 @@ from reference_impls.measurement.case import Ceilings, NotInstalledError
 from reference_impls.models.attend import grouped_attention
 from scripts.bench.runner import Budget, find, run_case
 from scripts.catalogue.vocabulary import METRICS
-from scripts.website.verdicts import MIN_SAMPLES
+from scripts.website.enough import MIN_SAMPLES
 
 CEILINGS = Ceilings(read_bytes_per_s=1e10, matmul_flops_per_s={"float32": 1e11}, host_to_device_bytes_per_s=5e10)
 FAMILIES = {"kv_cache": bench.cases(), "attention": attention_bench.cases()}
