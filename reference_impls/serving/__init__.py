@@ -30,8 +30,10 @@ class Request:
     output: int
 
     def __post_init__(self) -> None:
-        if self.arrival_s < 0 or self.prompt < 1 or self.output < 1:
-            raise ValueError(f"a request needs an arrival of 0 or more and at least one token in and out, got {self}")
+        if not 0 <= self.arrival_s < float("inf") or self.prompt < 1 or self.output < 1:
+            raise ValueError(
+                f"a request needs a finite arrival of 0 or more and at least one token in and out, got {self}"
+            )
 
 
 @dataclass(slots=True, eq=False)

@@ -29,7 +29,6 @@ LIMITS = Limits(batch=16, tokens=2048)
 TARGET_S = 0.3
 """Seconds a token, waiting included: about ten decode steps, as in FastServe's evaluation."""
 
-RATED = ("fcfs", "fcfs-request-batches", "naive-mlfq", "fastserve", "fastserve-ageing-0.3s")
 NO_LIMIT = "a simulation: its bound is the oracle's schedule, which is one of the implementations"
 METRICS: dict[str, Callable[[Record], float]] = {
     "jct": SUMMARIES["jct"],
@@ -39,6 +38,13 @@ METRICS: dict[str, Callable[[Record], float]] = {
     "ttft": SUMMARIES["ttft"],
     "goodput": partial(goodput_per_s, per_token_s=TARGET_S),
 }
+SPREAD = {
+    f"{name}_{of}": SUMMARIES[f"{summary}_{percentile}"]
+    for name, summary in (("jct", "jct"), ("latency_per_token", "per_token"))
+    for of, percentile in (("median", "p50"), ("far_tail", "p99"), ("max", "max"))
+}
+"""The rest of each distribution, for the load at which waiting begins to matter."""
+SPREAD_LOAD = 90
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def outcome(
     trace = requests_of(lengths, arrivals, load, seed, LIMITS, requests)
     record = simulate(trace, contender.make(), COST, contender.limits)
     found = latencies(record)
-    values = {name: of(record) for name, of in METRICS.items()}
+    values = {name: of(record) for name, of in (METRICS | SPREAD).items()}
     values["preemptions"] = float(found.preemptions.mean())
     values["tpot"] = SUMMARIES["tpot"](record)
     values["queueing_share"] = float(100 * found.ttft.sum() / found.jct.sum())
@@ -133,7 +139,8 @@ def load_cases() -> list[Case]:
     found = []
     for lengths, arrivals in TRACES.items():
         for load in LOADS:
-            found += [_load_case(lengths, arrivals, load, metric, CONTENDERS) for metric in METRICS]
+            metrics = [*METRICS, *SPREAD] if load == SPREAD_LOAD else METRICS
+            found += [_load_case(lengths, arrivals, load, metric, CONTENDERS) for metric in metrics]
     return found
 
 
@@ -158,14 +165,34 @@ def other_cases() -> list[Case]:
     preempting = [one for one in CONTENDERS if one.role == "baseline" or one.make().preempts]
     found = [_load_case("conversation", "poisson", 100, "queueing_share", CONTENDERS)]
     for lengths, arrivals in TRACES.items():
-        found.append(_load_case(lengths, arrivals, 100, "preemptions", preempting))
+        found += [_load_case(lengths, arrivals, load, "preemptions", preempting) for load in LOADS]
         found.append(_load_case(lengths, arrivals, 100, "tpot", CONTENDERS))
+    for lengths, arrivals in TRACES.items():
+        for metric in ("latency_per_token", "jct"):
+            ways = [_way(one, lengths, arrivals, 90, metric, MANY) for one in quanta_contenders()]
+            shown = workload_of(lengths, arrivals, 90) | {"requests": MANY, "ageing": "none"}
+            title = f"Simulated {lengths} requests at 90 % load, by how quanta grow"
+            found.append(value_case(f"serving/{lengths}/quanta/{metric}", title, metric, shown, ways))
     work = workload_of("long-prompts", "poisson", 90) | {"ratio": "prompts at least 64 times as long as answers"}
     for metric in ("latency_per_token", "jct"):
         ways = [_way(one, "long-prompts", "poisson", 90, metric) for one in long_prompt_contenders()]
         title = "Simulated long prompts with short answers"
         found.append(value_case(f"serving/long-prompts/load-90/{metric}", title, metric, work, ways))
     return found
+
+
+def quanta_contenders() -> list[Contender]:
+    """The factor from a level's quantum to the next one's, between the baseline and the bound."""
+    named = {one.name: one for one in CONTENDERS}
+    made = [
+        Contender(
+            f"fastserve-factor-{factor:g}",
+            "fastserve",
+            partial(fastserve.Scheduler, fastserve.Config(0.025, factor, ageing_s=None)),
+        )
+        for factor in (1.5, 2.0, 4.0, 8.0)
+    ]
+    return [named["fcfs"], *made, named["srpt-oracle"]]
 
 
 def long_prompt_contenders() -> list[Contender]:
@@ -206,7 +233,6 @@ def throughput_cases() -> list[Case]:
                     module=one.module,
                 )
                 for one in CONTENDERS
-                if one.name in RATED
             ],
         )
         for lengths in ("conversation", "instructions")

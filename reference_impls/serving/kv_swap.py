@@ -47,6 +47,8 @@ class Config:
             raise ValueError(f"swap must be proactive, reactive or recompute, got {self.swap!r}")
         if self.reserve_blocks < 0 or self.bytes_per_block < 0 or self.link_bytes_per_s <= 0:
             raise ValueError(f"reserve and bytes must be 0 or more and link_bytes_per_s must be above 0, got {self}")
+        if not 0 <= self.host_floor <= 1:
+            raise ValueError(f"host_floor must be a share from 0 to 1, got {self.host_floor}")
 
     def blocks_for(self, tokens: int) -> int:
         """Blocks that hold so many tokens."""

@@ -5,7 +5,8 @@ Idea: time used so far foretells time still needed when lengths are long-tailed;
 Symbols: q_k = quantum_s * factor**k, the time a job may use in level k; level 0 is the highest.
 Simplified: levels appear without end unless `levels` says how many.
 Differs: the released FastServe looks for jobs to promote every 1,000 iterations; here after each.
-Cost: constant time for each member of the batch.
+Cost: constant time for each member of the batch, and for each job that rises: where all that wait have come at once,
+    they rise at once, and that one decision moves them all.
 Checked against: a hand-worked trace; a job starves without ageing and none does with it.
 """
 

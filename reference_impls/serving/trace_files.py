@@ -16,9 +16,10 @@ of Hugging Face in the dataset anon8231489123/ShareGPT_Vicuna_unfiltered. None i
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ import numpy as np
 
 from reference_impls.serving import Request
 from reference_impls.serving.traces import poisson
+
+MOMENT = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?")
+"""As in 2023-11-16 18:15:46.6805900 (Azure's trace of 2023) or 2024-05-10 00:00:00.009930+00:00 (that of 2024)."""
 
 
 class TraceError(ValueError):
@@ -55,7 +59,7 @@ def load_burstgpt(path: Path) -> list[Request]:
     wanted = ("Timestamp", "Request tokens", "Response tokens")
     rows = []
     for row, where in _rows(path, wanted):
-        if row["Response tokens"].strip() == "0":
+        if _number(row["Response tokens"], where, "Response tokens") == 0:
             continue
         rows.append((_number(row["Timestamp"], where, "Timestamp"), *_counts(row, wanted[1:], where)))
     return _from_zero(path, rows)
@@ -66,17 +70,27 @@ def load_sharegpt(path: Path, count_tokens: Callable[[str], int], config: Config
 
     count_tokens: of a text, by the tokenizer of the model that will serve it
     """
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except json.JSONDecodeError as error:
-        raise TraceError(f"{path}:{error.lineno}: not JSON: {error.msg}") from error
+    found = _conversations(path)
     if not isinstance(found, list):
         raise TraceError(f"{path}:1: expected a list of conversations, got {type(found).__name__}")
     pairs = [pair for number, one in enumerate(found) if (pair := _first_pair(one, f"{path}: conversation {number}"))]
     lengths = [(count_tokens(question), count_tokens(answer)) for question, answer in pairs]
     kept = [(a, b) for a, b in lengths if 1 <= a <= config.max_prompt and b >= 1 and a + b <= config.max_total]
+    if not kept:
+        raise TraceError(f"{path}: no requests: no conversation has a question and an answer within the limits")
     times = poisson(np.random.default_rng(config.seed), len(kept), config.rate_per_s)
     return [Request(n, float(at), a, b) for n, (at, (a, b)) in enumerate(zip(times, kept, strict=True))]
+
+
+def _conversations(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise TraceError(f"{path}:{error.lineno}: not JSON: {error.msg}") from error
+    except UnicodeDecodeError as error:
+        raise TraceError(f"{path}: not UTF-8: byte {error.start} is {error.object[error.start]:#x}") from error
+    except (RecursionError, ValueError) as error:  # nested beyond sense; a number of thousands of digits
+        raise TraceError(f"{path}: cannot be read as JSON: {error}") from error
 
 
 def _first_pair(one: Any, where: str) -> tuple[str, str] | None:
@@ -93,24 +107,33 @@ def _first_pair(one: Any, where: str) -> tuple[str, str] | None:
 def _rows(path: Path, wanted: tuple[str, ...]) -> Iterator[tuple[dict[str, str], str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
-        missing = [name for name in wanted if name not in (reader.fieldnames or ())]
-        if missing:
-            raise TraceError(f"{path}:1: expected the columns {', '.join(wanted)}; there is no {', '.join(missing)}")
-        for row in reader:
-            where = f"{path}:{reader.line_num}"
-            if any(row[name] is None for name in wanted):
-                raise TraceError(f"{where}: the line has too few fields")
-            yield row, where
+        try:
+            missing = [name for name in wanted if name not in (reader.fieldnames or ())]
+            if missing:
+                raise TraceError(
+                    f"{path}:1: expected the columns {', '.join(wanted)}; there is no {', '.join(missing)}"
+                )
+            for row in reader:
+                where = f"{path}:{reader.line_num}"
+                if any(row[name] is None for name in wanted):
+                    raise TraceError(f"{where}: the line has too few fields")
+                yield row, where
+        except UnicodeDecodeError as error:
+            raise TraceError(f"{path}:{reader.line_num + 1} or below: not UTF-8: {error.reason}") from error
+        except csv.Error as error:
+            raise TraceError(f"{path}:{reader.line_num + 1}: cannot be read as CSV: {error}") from error
 
 
 def _moment(row: Mapping[str, str], where: str) -> float:
+    """Seconds since 1970; without a zone they are taken as UTC, so that no hour is lost or doubled in spring."""
     text = row["TIMESTAMP"].strip()
-    whole, dot, fraction = text.partition(".")
-    try:  # seven digits of a second, one more than datetime reads
-        moment = datetime.fromisoformat(whole)
-        return moment.timestamp() + (float(f"0.{fraction.rstrip('Z')}") if dot else 0.0)
+    found = MOMENT.fullmatch(text)
+    try:
+        whole, fraction, zone = found.groups() if found else ("", "", "")
+        moment = datetime.fromisoformat(whole + (zone or "").replace("Z", "+00:00"))
     except ValueError as error:
         raise TraceError(f"{where}: TIMESTAMP: expected a date and time, got {text!r}") from error
+    return (moment if zone else moment.replace(tzinfo=UTC)).timestamp() + float(f"0.{fraction or 0}")
 
 
 def _counts(row: Mapping[str, str], names: tuple[str, ...], where: str) -> tuple[int, int]:

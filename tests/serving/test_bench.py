@@ -64,6 +64,8 @@ def test_the_highest_is_found_to_four_per_cent():
 def test_ranks():
     assert rank_correlation([1.0, 2.0, 3.0], [10.0, 20.0, 30.0]) == pytest.approx(1.0)
     assert rank_correlation([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]) == pytest.approx(-1.0)
+    a, b = [0.5, 0.5, 0.25, 4.0, 0.5 + 1e-12, 3.0], [0.7, 0.6, 0.5, 2.0, 0.8, 2.0]
+    assert rank_correlation(a, b) == pytest.approx(0.92406166)  # scipy.stats.spearmanr of a rounded, and b
 
 
 @pytest.mark.slow

@@ -31,6 +31,16 @@ def test_decodes_no_longer_wait_for_prompts():
     assert gap_percentile(split, 99) < 0.05 < gap_percentile(shared, 99)
 
 
+def test_where_no_decode_could_be_held_up_both_ways_give_the_same_first_token():
+    trace = [Request(n, 0.05 * n, 100 + 37 * n % 200, 1) for n in range(40)]
+    first = [
+        {job.id: job.first_token_s for job in record.jobs}
+        for record in (apart(trace, COST, Config(prefill_batch=4)), together(trace, COST, Limits(4), 1))
+    ]
+    assert first[0] == first[1]
+    assert max(first[0][one.id] - one.arrival_s for one in trace) > 0.1  # some have waited
+
+
 def test_a_slow_link_eats_the_gain():
     """Negative control."""
     trace = [Request(n, 0.25 * n, 900, 40) for n in range(60)]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference_impls.serving import Job, Limits, Request, fastserve, fcfs, policies
+from reference_impls.serving import Job, Limits, Request, State, fastserve, fcfs, policies
 from reference_impls.serving.cost import CostModel
 from reference_impls.serving.kv_swap import Config, Space
 from reference_impls.serving.metrics import SUMMARIES
@@ -137,7 +137,118 @@ def test_who_submits_it_directly_is_told():
     assert not server.live
 
 
-@pytest.mark.parametrize("wrong", [{"device_blocks": 0}, {"swap": "never"}, {"link_bytes_per_s": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"device_blocks": 0}, {"swap": "never"}, {"link_bytes_per_s": 0.0}, {"host_floor": 1.5}]
+)
 def test_a_config_refuses_what_has_no_meaning(wrong):
     with pytest.raises(ValueError, match="must be"):
         Config(**{"device_blocks": 4} | wrong)
+
+
+def resident(space, *sizes):
+    """Jobs 0, 1, … with caches of so many blocks on the device, of which 0 is needed next and the last latest."""
+    jobs = [Job(number, 0.0, 4, 1 << 20, generated=1, cached=4 * blocks - 1) for number, blocks in enumerate(sizes)]
+    space.begin(0.0)
+    for job in jobs:
+        assert space.claim(job, 1, by_number)
+    return jobs
+
+
+def by_number(job):
+    return (job.id,)
+
+
+def places(jobs):
+    return [job.place for job in jobs]
+
+
+def test_who_is_needed_latest_gives_way_and_as_few_as_suffice():
+    space = Space(Config(8, 64, 4, reserve_blocks=0, bytes_per_block=1.0))
+    jobs = resident(space, 2, 2, 2, 2)
+    space.begin(1.0)
+    assert not space.claim(Job(-1, 0.0, 12, 4), 12, by_number)  # three blocks, whose copies must be done first
+    assert places(jobs) == ["device", "device", "leaving", "leaving"]
+    space.begin(100.0)
+    assert places(jobs) == ["device", "device", "host", "host"]
+    assert space.claim(Job(-1, 0.0, 12, 4), 12, by_number)
+
+
+def test_nobody_gives_way_to_who_is_needed_later():
+    space = Space(Config(4, 64, 4, reserve_blocks=0))
+    jobs = resident(space, 2, 2)
+    space.begin(1.0)
+    assert not space.claim(Job(9, 0.0, 4, 4), 4, by_number)
+    assert places(jobs) == ["device", "device"]
+
+
+def test_ahead_of_need_the_reserve_is_freed_by_who_is_needed_latest_and_does_not_run():
+    space = Space(Config(8, 64, 4, reserve_blocks=3, bytes_per_block=1.0))
+    jobs = resident(space, 2, 2, 2, 2)
+    space.begin(1.0)
+    assert space.claim(jobs[3], 0, by_number)  # runs now, whoever's turn it would be
+    space.look_ahead(by_number)
+    assert places(jobs) == ["device", "leaving", "leaving", "device"]  # four blocks, where three are to be free
+    assert space.counts.blocks_out == 4
+
+
+def test_who_is_needed_next_returns_first_as_far_as_the_reserve_stays_free():
+    space = Space(Config(9, 64, 4, reserve_blocks=2, bytes_per_block=1.0))
+    jobs = resident(space, 3, 3, 3)
+    space.begin(1.0)
+    for job in jobs:
+        space._evict(job)
+    space.begin(100.0)
+    space.look_ahead(by_number)
+    assert places(jobs) == ["coming", "coming", "host"]  # a third would leave no block free
+    space.begin(200.0)
+    assert places(jobs) == ["device", "device", "host"]
+
+
+def test_nothing_returns_in_a_round_in_which_somebody_had_to_leave():
+    space = Space(Config(8, 64, 4, reserve_blocks=0, bytes_per_block=1.0))
+    jobs = resident(space, 1, 1, 3)
+    space.begin(1.0)
+    space._evict(jobs[0])
+    space.begin(100.0)
+    space._evict(jobs[2])
+    space.look_ahead(by_number)
+    assert places(jobs) == ["host", "device", "leaving"]
+    space.begin(200.0)
+    space.look_ahead(by_number)
+    assert places(jobs) == ["coming", "device", "coming"]
+
+
+@pytest.mark.parametrize(("floor", "is_taken"), [(0.5, False), (0.4, True)])
+def test_a_prompt_has_to_wait_while_the_host_is_nearly_full(floor, is_taken):
+    """Six of ten blocks of the host are taken: four are free, which is less than half and not less than 0.4."""
+    space = Space(Config(64, 10, 4, reserve_blocks=0, host_floor=floor))
+    jobs = resident(space, 6, 1)
+    space._evict(jobs[0])
+    space.begin(1.0)
+    assert space.claim(Job(9, 0.0, 4, 4), 4, by_number) == is_taken
+    assert space.claim(jobs[1], 1, by_number)  # whoever has begun goes on
+
+
+ORDERS = {"enst": "b", "artifact": "a"}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_two_orders_send_away_different_jobs(order):
+    """a lies lower and is about to be lifted by age; b lies higher, with a long queue above it."""
+    scheduler = fastserve.Scheduler(fastserve.Config(0.5, ageing_s=3.0, order=order))
+    state = State(0.0, lambda tokens: tokens / 100, 2)
+    jobs = {name: Job(number, 0.0, prompt, 64) for number, (name, prompt) in enumerate({"a": 200, "b": 100}.items())}
+    others = [Job(10 + n, 0.0, 4, 64) for n in range(40)]
+    for job in (*jobs.values(), *others):
+        scheduler.enter(job, state)
+    assert (jobs["a"].level, jobs["b"].level) == (2, 1)
+    state.now = 2.9
+    jobs["b"].waiting_since_s = 2.8  # it has just run
+    first = max(jobs, key=lambda name: scheduler.needed(jobs[name], state))
+    assert first == ORDERS[order]
+    space = Space(Config(2, 64, 256, reserve_blocks=0))
+    space.begin(0.0)
+    assert all(space.claim(job, job.prompt, by_number) for job in jobs.values())
+    space.begin(state.now)
+    space.claim(others[0], 4, lambda job: scheduler.needed(job, state))
+    assert [name for name, job in jobs.items() if job.place == "leaving"] == [first]
