@@ -6,7 +6,8 @@ Idea: with batches of sequences in a block, go through the layers once and throu
 Symbols: wg, wc, wd = shares of the weights on device, host and disk; cg, cc, cd those of the cache; hg, hc, hd those of
     the activations: `Config.weights`, `.cache` and `.activations`.
 Simplified: decoding alone; attention is computed on the device wherever the cache lies; nothing is compressed.
-Differs: buffers count whether or not anything passes through them; a linear programme's vertices are all tried.
+Differs: buffers count whether or not anything passes through them; a linear programme's vertices are all tried; in turn
+    what a transfer costs beside its bytes counts too. What the schedule loses of the bound: `flexgen_replay`.
 Cost: a step of a block moves what `bytes_moved` says; the search solves some 20,000 systems of 7 equations a size.
 Checked against: counting loads along the order; brute force over a grid of shares; SciPy's linear programmes.
 """
@@ -61,7 +62,10 @@ class Config:
 @dataclass(frozen=True)
 class Work:
     """A model and a text: bytes of one layer's weights, of one token of one sequence in one layer's cache, and of its
-    state between two layers; FLOPs of one token of one sequence in one layer."""
+    state between two layers; FLOPs of one token of one sequence in one layer.
+
+    chunks: transfers that a layer's weights are moved in; group: new tokens that leave a cache in one transfer.
+    """
 
     layers: int
     layer_bytes: float
@@ -69,11 +73,17 @@ class Work:
     tokens: int
     layer_flops: float
     state_bytes: float = 0.0
+    chunks: int = 1
+    group: int = 1
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Bytes a second of each direction, FLOPs a second, and bytes of memory of device, host and disk."""
+    """Bytes a second of each direction, FLOPs a second, and bytes of memory of device, host and disk.
+
+    wake_s: seconds from when a transfer is done to when what waits for it goes on; least_s: seconds that the smallest
+    transfer of each direction takes, that included.
+    """
 
     disk_to_host: float
     host_to_device: float
@@ -83,6 +93,13 @@ class Machine:
     memory: float
     host_memory: float = np.inf
     disk_memory: float = np.inf
+    wake_s: float = 0.0
+    least_s: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+
+    def transfer_seconds(self, direction: Direction, nbytes: float) -> float:
+        """Of one transfer, for what waits for it."""
+        alone = nbytes / getattr(self, direction) + self.wake_s
+        return float(max(alone, self.least_s[DIRECTIONS.index(direction)]))
 
 
 def schedule(layers: int, batches: int, order: Order) -> Iterator[tuple[int, int]]:
@@ -99,10 +116,15 @@ def weight_loads(order: Sequence[tuple[int, int]]) -> int:
 
 
 class _Sizes(NamedTuple):
-    """Bytes that a step of a block reads and writes and that are held, of weights, cache and activations; buffers."""
+    """Bytes that a step of a block reads and writes and that are held, of weights, cache and activations; buffers.
+
+    reads, writes: transfers of each, in which the bytes move.
+    """
 
     read: Array
     written: Array
+    reads: Array
+    writes: Array
     held: Array
     buffers: float
 
@@ -115,6 +137,8 @@ def _sizes(work: Work, batch: int, batches: int, order: Order) -> _Sizes:
     return _Sizes(
         np.array([loads * work.layer_bytes, new * work.tokens, between]),
         np.array([0.0, new, between]),
+        np.array([loads * work.chunks, work.layers * batches, (work.layers - 1) * batches]),
+        np.array([0.0, work.layers * batches / work.group, (work.layers - 1) * batches]),
         np.array([work.layers * work.layer_bytes, new * (work.tokens + 1), rows * work.state_bytes]),
         2 * (work.layer_bytes + batch * (work.tokens * work.token_bytes + work.state_bytes)),
     )
@@ -145,10 +169,30 @@ def compute_seconds(work: Work, config: Config, machine: Machine) -> float:
     return float(work.layers * config.batch * config.batches * work.layer_flops / machine.flops)
 
 
+def _link_seconds(work: Work, config: Config, machine: Machine) -> Array:
+    """Of each direction if all of each kind passed it. In turn every transfer is waited for. -> (directions, kinds)"""
+    sizes = _sizes(work, config.batch, config.batches, config.order)
+    found = []
+    for one, up in zip(DIRECTIONS, (True, True, False, False), strict=True):
+        moved, transfers = (sizes.read, sizes.reads) if up else (sizes.written, sizes.writes)
+        if config.overlap:
+            found.append(moved / getattr(machine, one))
+        else:
+            pairs = zip(moved, transfers, strict=True)
+            found.append(np.array([n and n * machine.transfer_seconds(one, total / n) for total, n in pairs]))
+    return np.stack(found)
+
+
+def part_seconds(work: Work, config: Config, machine: Machine) -> list[float]:
+    """Of computing, and of the links in their four directions."""
+    _, host, disk = _shares(config).T
+    passing = np.stack([disk, host + disk, host + disk, disk])
+    return [compute_seconds(work, config, machine), *(_link_seconds(work, config, machine) * passing).sum(1).tolist()]
+
+
 def step_seconds(work: Work, config: Config, machine: Machine) -> float:
     """The slowest of the four directions and computing (the paper's T_gen, of all layers), or their sum in turn."""
-    moved = bytes_moved(work, config)
-    parts = [compute_seconds(work, config, machine), *(moved[one] / getattr(machine, one) for one in DIRECTIONS)]
+    parts = part_seconds(work, config, machine)
     return float(max(parts) if config.overlap else sum(parts))
 
 
@@ -191,12 +235,9 @@ def programme(work: Work, machine: Machine, config: Config) -> tuple[Array, Arra
     sizes = _sizes(work, config.batch, config.batches, config.order)
     device, host = np.eye(6)[::2], np.eye(6)[1::2]  # of each kind, by unknown
     away, disk = -device, -device - host  # and 1 each
-    read, written = sizes.read, sizes.written
-    rates = np.array([getattr(machine, one) for one in DIRECTIONS])
-    times = np.stack([read @ disk, read @ away, written @ away, written @ disk, np.zeros(6)])
-    fixed = np.array([read.sum(), read.sum(), written.sum(), written.sum(), 0.0])
-    times[:4], fixed[:4] = times[:4] / rates[:, None], fixed[:4] / rates
-    fixed[4] = compute_seconds(work, config, machine)
+    links = _link_seconds(work, config, machine)
+    times = np.stack([*(own @ lying for own, lying in zip(links, (disk, away, away, disk), strict=True)), np.zeros(6)])
+    fixed = np.append(links.sum(1), compute_seconds(work, config, machine))
     if not config.overlap:
         times, fixed = times.sum(0, keepdims=True), fixed.sum(keepdims=True)
     room = np.array([machine.memory - sizes.buffers, machine.host_memory - sizes.buffers])

@@ -1,8 +1,8 @@
 """A block of batches decoded with weights, cache and activations on their tiers, loads and stores beside computing.
 
 Paper: arXiv 2303.06865, section 4.2 and algorithm 1 (zig-zag block schedule with overlapping); FlexGen.
-Idea: while a batch passes a layer, the next one's cache and state and a part of the next layer's weights come in, what
-    is needed after those is read from the disk, and the last one's state and new cache leave.
+Idea: while a batch passes a layer, the next cache that is away, the next states and a part of the next layer's weights
+    come in, what is needed after those is read from the disk, and the last one's state and new cache leave.
 Symbols: those of `flexgen`.
 Simplified: a chunk of a layer's weights, a batch's cache of a layer and a batch's state lie whole on a tier, by turns;
     new tokens leave in groups of `group_size`; on a GPU all copies share its default stream. The model given keeps its
@@ -10,12 +10,12 @@ Simplified: a chunk of a layer's weights, a batch's cache of a layer and a batch
 Differs: embedding, last norm and head stay on the device; a step's first loads are not started in the step before.
 Cost: as `flexgen.bytes_moved` says of the shares that were `placed`.
 Checked against: the model in memory for every placement; bytes counted against the formula; stated rates against the
-    cost model.
+    cost model and its replay.
 """
 
 from collections.abc import Sequence
 from dataclasses import astuple, replace
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -30,8 +30,8 @@ from reference_impls.kv_cache.shape import shape_of
 from reference_impls.models.decoder import Block, Decoder, Rotation, rotation
 
 
-def work_of(model: Decoder, tokens: int) -> Work:
-    """What a step of decoding behind so many tokens is to the cost model."""
+def work_of(model: Decoder, tokens: int, chunks: int = 1, group: int = 1) -> Work:
+    """What a step of decoding behind so many tokens is to the cost model. chunks, group: as in `Work`."""
     c, itemsize = model.config, model.embedding.weight.dtype.itemsize
     numbers = sum(weight.numel() for weight in model.blocks[0].parameters())
     return Work(
@@ -41,6 +41,8 @@ def work_of(model: Decoder, tokens: int) -> Work:
         tokens=tokens,
         layer_flops=2 * numbers + 4 * c.heads * c.head_dim * tokens,
         state_bytes=c.hidden * itemsize,
+        chunks=chunks,
+        group=group,
     )
 
 
@@ -105,6 +107,73 @@ class BatchPlace:
         )
 
 
+class Comes(Protocol):
+    """Things by number, each on its tier, that can be started ahead of time: `links.Tiered`, or what replays it."""
+
+    @property
+    def tiers(self) -> Sequence[offload.Tier]:
+        """Of each number."""
+
+    def read(self, number: int) -> None:
+        """Start to read it from its disk, if it lies there."""
+
+    def bring(self, number: int) -> None:
+        """Start to bring it to the device, if it lies elsewhere."""
+
+
+class Lookahead:
+    """What is started ahead of time while a block goes through its order: in the order in which it will be needed."""
+
+    def __init__(self, config: Config, layers: int, chunks: int, weights: Comes, cache: Comes, states: Comes) -> None:
+        self.config, self.chunks = config, chunks
+        self.weights, self.cache, self.states = weights, cache, states
+        self.order = [*schedule(layers, config.batches, config.order)]
+        self.loads: list[list[tuple[int, int]]] = []
+        """The order in runs of one layer, for each of which its weights are loaded."""
+        for layer, batch in self.order:
+            if not self.loads or self.loads[-1][0][0] != layer:
+                self.loads.append([])
+            self.loads[-1].append((layer, batch))
+        numbers = [(place, layer * config.batches + batch) for place, (layer, batch) in enumerate(self.order)]
+        self._away = [pair for pair in numbers if cache.tiers[pair[1]] != "device"]
+        self._on_disk = [pair for pair in numbers if cache.tiers[pair[1]] == "disk"]
+
+    def begin(self) -> None:
+        """Start what the first load needs, and the disk's part of the second."""
+        for chunk in range(self.chunks):
+            self.weights.bring(self.loads[0][0][0] * self.chunks + chunk)
+        self._caches_behind(-1)
+        for load in self.loads[1:2]:
+            for chunk in range(self.chunks):
+                self.weights.read(load[0][0] * self.chunks + chunk)
+
+    def after(self, load: int, turn: int) -> None:
+        """Start what comes after the `turn`-th batch of a load.
+
+        Of the caches the next that lies away, however many places on, and of those on the disk the next two; so links
+        go on while a batch passes whose cache is on the device, and as few buffers do.
+        """
+        at = sum(map(len, self.loads[:load])) + turn
+        since = self.config.batches if self.config.order == "zigzag" else 1  # places since a state was written
+        for layer, batch in self.order[at + 1 : at + min(3, since)]:
+            if layer:
+                self.states.bring(batch)
+        self._caches_behind(at)
+        for distance, coming in enumerate(self.loads[load + 1 : load + 3]):
+            for chunk in range(turn, self.chunks, len(self.loads[load])):
+                number = coming[0][0] * self.chunks + chunk
+                if distance:
+                    self.weights.read(number)
+                else:
+                    self.weights.bring(number)
+
+    def _caches_behind(self, at: int) -> None:
+        for number in [number for place, number in self._away if place > at][:1]:
+            self.cache.bring(number)
+        for number in [number for place, number in self._on_disk if place > at][:2]:
+            self.cache.read(number)
+
+
 class OffloadedBlock:
     """A model and the caches of a block of batches, each part on its tier."""
 
@@ -121,7 +190,8 @@ class OffloadedBlock:
         device, layers, batches = model.embedding.weight.device, model.config.layers, config.batches
         self.chunks = chunks_of(cast("Block", model.blocks[0]), batches)
         weights = dict(model.blocks[0].named_parameters())
-        sizes = [sum(weights[name].nbytes for name in names) for names in self.chunks] * layers
+        self.chunk_bytes = [sum(weights[name].nbytes for name in names) for names in self.chunks]
+        sizes = self.chunk_bytes * layers
         rest = [1] * (layers * batches), [1] * batches
         tiers = [spread(sizes, config.weights), spread(rest[0], config.cache), spread(rest[1], config.activations)]
         found = [lying(*pair) for pair in zip((sizes, *rest), tiers, strict=True)]
@@ -129,19 +199,13 @@ class OffloadedBlock:
         """The setting with the shares that whole parts have."""
         self.weights = Tiered(tiers[0], self.links, device, 2 * len(self.chunks), page_cache)
         self.cache = Tiered(tiers[1], self.links, device, 2, page_cache)
-        self.states = Tiered(tiers[2], self.links, device, 2, page_cache)
+        self.states = Tiered(tiers[2], self.links, device, 3, page_cache)
         shape = shape_of(model, config.batch)
         self.caches = [
             SealedCache(shape, PlainCodec(), BatchPlace(self.cache, batch, batches), group_size, 0)
             for batch in range(batches)
         ]
-        self.order = [*schedule(layers, batches, config.order)]
-        self.loads: list[list[tuple[int, int]]] = []
-        """The order in runs of one layer, for each of which its weights are loaded."""
-        for layer, batch in self.order:
-            if not self.loads or self.loads[-1][0][0] != layer:
-                self.loads.append([])
-            self.loads[-1].append((layer, batch))
+        self.lookahead = Lookahead(config, layers, len(self.chunks), self.weights, self.cache, self.states)
         self._move_weights()
 
     def _move_weights(self) -> None:
@@ -160,35 +224,6 @@ class OffloadedBlock:
             found |= dict(zip(names, (part[0] for part in parts), strict=True))
         return found
 
-    def ahead(self, load: int, turn: int) -> None:
-        """Start what comes after the `turn`-th batch of a load: the next to the device, the one after from its disk."""
-        at = sum(map(len, self.loads[:load])) + turn
-        since = self.config.batches if self.config.order == "zigzag" else 1  # places since a state was written
-        for distance in (1, 2):
-            if at + distance < len(self.order):
-                layer, batch = self.order[at + distance]
-                self._start(self.cache, distance, layer * self.config.batches + batch)
-                if layer and distance < since:
-                    self._start(self.states, distance, batch)
-            if load + distance < len(self.loads):
-                layer = self.loads[load + distance][0][0]
-                for chunk in range(turn, len(self.chunks), len(self.loads[load])):
-                    self._start(self.weights, distance, layer * len(self.chunks) + chunk)
-
-    def begin(self) -> None:
-        """Start what the first load needs, and the disk's part of the second."""
-        for distance, load in enumerate(self.loads[:2], 1):
-            for chunk in range(len(self.chunks)):
-                self._start(self.weights, distance, load[0][0] * len(self.chunks) + chunk)
-        for distance, (layer, batch) in enumerate(self.order[:2], 1):
-            self._start(self.cache, distance, layer * self.config.batches + batch)
-
-    def _start(self, kind: Tiered, distance: int, number: int) -> None:
-        if distance == 1:
-            kind.bring(number)
-        else:
-            kind.read(number)
-
 
 @torch.no_grad()
 def block_step(block: OffloadedBlock, batches: Sequence[Tensor]) -> list[Tensor]:
@@ -200,12 +235,12 @@ def block_step(block: OffloadedBlock, batches: Sequence[Tensor]) -> list[Tensor]
     turns = [_rotation(model, tokens, cache) for tokens, cache in zip(batches, block.caches, strict=True)]
     last: list[Tensor] = [tokens.new_empty(0) for tokens in batches]
     if config.overlap:
-        block.begin()
-    for load, items in enumerate(block.loads):
+        block.lookahead.begin()
+    for load, items in enumerate(block.lookahead.loads):
         weights = block.load(items[0][0])
         for turn, (layer, batch) in enumerate(items):
             if config.overlap:
-                block.ahead(load, turn)
+                block.lookahead.after(load, turn)
             state = block.states.get(batch)[0][0] if layer else model.embedding(batches[batch])
             state = functional_call(
                 model.blocks[layer], weights, (state, turns[batch], block.caches[batch], None), tie_weights=False

@@ -1,6 +1,7 @@
 """The cases are whole, name modules that exist, and their values follow from formulas where formulas say them."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -160,8 +161,25 @@ def test_a_step_of_a_block_is_predicted_from_its_links_and_its_computing(monkeyp
     bench_flexgen.block_of.cache_clear()
     config = flexgen.Config(1, 4, flexgen.HOST, flexgen.DEVICE)
     layers = sum(weight.nbytes for weight in bench_flexgen.load_model("tiny-target").blocks.parameters())
-    assert bench_flexgen.predicted(config, 32) >= layers / 1e8
-    assert bench_flexgen.seconds(config, 32) >= layers / 1e8
+    assert bench_flexgen.bound(config, 32) >= layers / 1e8
+    predicted, real = bench_flexgen.compared(config, 32)
+    assert layers / 1e8 <= predicted < 1.5 * real
+    assert real >= layers / 1e8
+
+
+def test_a_transfer_takes_more_than_its_bytes_and_computing_at_a_pace_is_put_back(monkeypatch):
+    monkeypatch.setattr(bench_flexgen, "RATES", dict.fromkeys(bench_flexgen.RATES, 1e8))
+    bench_flexgen.block_of.cache_clear()
+    wake, least = bench_flexgen.startups(5)
+    assert 0 <= wake < 0.1
+    assert least[1] > 6_000 / 1e8  # from the host
+    assert least[2] > 6_000 / 1e8
+    config = flexgen.Config(1, 4, flexgen.HOST)
+    with torch.inference_mode():
+        assert 0 < bench_flexgen.computing(config, 32, 0.001) < 1
+        assert 0 < bench_flexgen.computing(replace(config, overlap=False), 32, 0.001) < 1
+    block = bench_flexgen.block_of(flexgen.without_offload(config), 32)
+    assert "get" not in vars(block.cache)
     bench_flexgen.block_of.cache_clear()
 
 

@@ -1,5 +1,6 @@
 """The order's loads counted, the cost model's ends, and the policy against brute force and another solver."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -22,6 +23,7 @@ from reference_impls.kv_cache.flexgen import (
     compute_seconds,
     fits,
     memory_needed,
+    part_seconds,
     programme,
     schedule,
     step_seconds,
@@ -82,8 +84,21 @@ def test_overlap_takes_the_slowest_part_and_no_overlap_their_sum(shares):
     parts = [moved[one] / getattr(MACHINE, one) for one in DIRECTIONS]
     parts.append(12 * 64 * 4e8 / 5e13)
     assert compute_seconds(WORK, config, MACHINE) == parts[-1]
-    assert step_seconds(WORK, config, MACHINE) == max(parts)
+    assert step_seconds(WORK, config, MACHINE) == pytest.approx(max(parts))
     assert step_seconds(WORK, Config(8, 8, *shares, overlap=False), MACHINE) == pytest.approx(sum(parts))
+
+
+def test_in_turn_each_transfer_is_waited_for_and_small_ones_take_their_least_time():
+    work, config = replace(WORK, chunks=5, group=8), Config(2, 3, HOST, DISK, HOST, overlap=False)
+    woken = replace(MACHINE, wake_s=1e-3)
+    moves = {"weights": 12 * 5, "cache": 12 * 3, "new": 12 * 3 / 8, "states": 11 * 3}
+    waits = moves["weights"] + 2 * moves["cache"] + 2 * moves["new"] + 2 * moves["states"]
+    assert step_seconds(work, config, woken) - step_seconds(work, config, MACHINE) == pytest.approx(1e-3 * waits)
+    least = replace(MACHINE, least_s=(0.0, 1.0, 0.0, 0.0))  # more than any takes
+    found = part_seconds(work, config, least)
+    assert found[2] == pytest.approx(moves["weights"] + moves["cache"] + moves["states"])
+    overlapped = replace(config, overlap=True)
+    assert step_seconds(work, overlapped, least) == step_seconds(work, overlapped, MACHINE)
 
 
 def test_larger_blocks_pay_for_the_weights_until_the_cache_is_all_that_moves():
@@ -105,7 +120,7 @@ def grid(steps):
 @pytest.mark.parametrize("overlap", [True, False])
 @pytest.mark.parametrize("memory", [(3e9, 8e9, 1e12), (2e9, 3e9, 1e12), (1e10, 2e9, 4e8)], ids=str)
 def test_no_shares_of_a_grid_are_faster_than_the_best(overlap, memory):
-    machine = Machine(2e9, 1.2e10, 1.1e10, 1e9, 5e13, *memory)
+    machine = Machine(2e9, 1.2e10, 1.1e10, 1e9, 5e13, *memory, wake_s=0.05, least_s=(0.3, 0.01, 0.1, 0.2))
     config = Config(4, 2, overlap=overlap)
     found = best_shares(WORK, machine, config)
     assert fits(WORK, found, machine)
@@ -116,10 +131,17 @@ def test_no_shares_of_a_grid_are_faster_than_the_best(overlap, memory):
 
 
 @settings(max_examples=8, deadline=None)
-@given(st.lists(st.floats(0.02, 1), min_size=3, max_size=3), st.integers(1, 8), st.integers(1, 8), st.booleans())
-def test_the_best_vertex_is_what_another_solver_finds(memory, batch, batches, overlap):
+@given(
+    st.lists(st.floats(0.02, 1), min_size=3, max_size=3),
+    st.integers(1, 8),
+    st.integers(1, 8),
+    st.booleans(),
+    st.tuples(*[st.floats(0, 0.5)] * 5),
+)
+def test_the_best_vertex_is_what_another_solver_finds(memory, batch, batches, overlap, starts):
     optimize = pytest.importorskip("scipy.optimize")
-    machine = Machine(2e9, 1.2e10, 1.1e10, 1e9, 5e13, *(1.5e10 * share for share in memory))
+    room = [1.5e10 * share for share in memory]
+    machine = Machine(2e9, 1.2e10, 1.1e10, 1e9, 5e13, *room, wake_s=starts[0], least_s=starts[1:])
     config = Config(batch, batches, overlap=overlap)
     rows, bounds = programme(WORK, machine, config)
     theirs = optimize.linprog([0] * 6 + [1], rows, bounds, bounds=(None, None))
@@ -128,8 +150,7 @@ def test_the_best_vertex_is_what_another_solver_finds(memory, batch, batches, ov
     if found is not None:
         assert fits(WORK, found, machine)
         everything = Config(batch, batches, DISK, DISK, DISK, overlap=overlap)
-        unit = sum(bytes_moved(WORK, everything)[one] / getattr(machine, one) for one in DIRECTIONS)
-        unit += compute_seconds(WORK, config, machine)
+        unit = sum(part_seconds(WORK, everything, machine))
         assert step_seconds(WORK, found, machine) == pytest.approx(theirs.fun * unit, rel=1e-5)
 
 

@@ -102,7 +102,7 @@ def test_a_link_that_is_asked_ahead_is_never_idle_while_there_is_something_to_wa
         MODEL(MORE[:, :1], cache)
         cache.crop(40)
     took = perf_counter() - start
-    assert 0.99 * passes * 3 * 0.02 <= took < 1.4 * passes * 3 * 0.02
+    assert 0.99 * passes * 3 * 0.02 <= took < 2 * passes * 3 * 0.02
 
 
 @pytest.mark.parametrize("share", [1 / 3, 1.0])
