@@ -14,8 +14,8 @@ from torch import Tensor
 
 from reference_impls.kv_cache import flexgen, flexgen_replay
 from reference_impls.kv_cache.flexgen import DEVICE, DISK, HOST, Shares
-from reference_impls.kv_cache.flexgen_block import OffloadedBlock, block_step, work_of
-from reference_impls.kv_cache.links import Link, Links, Tiered, Transfer
+from reference_impls.kv_cache.flexgen_block import Lookahead, OffloadedBlock, block_step, work_of
+from reference_impls.kv_cache.links import Links, Tiered
 from reference_impls.kv_cache.sealed import Parts
 from reference_impls.measurement.case import Case, Ceilings, Implementation, Limit, Step, Workload
 from reference_impls.pruning.bench_models import SEEDS, Way, load_model, tokens_of, value_case
@@ -105,31 +105,38 @@ def startups(repeats: int = 15) -> tuple[float, tuple[float, float, float, float
     return wake, (one, two, three, four)
 
 
-def computing(config: flexgen.Config, tokens: int, pace: float) -> float:
+@cache
+def others(config: flexgen.Config, tokens: int) -> tuple[Tiered, Lookahead]:
+    """Something else that moves as many bytes as the block does, a part of them wherever a cache of it would."""
+    block = block_of(config, tokens)
+    away = sum(tier != "device" for tier in block.cache.tiers)
+    moved = flexgen.bytes_moved(work_of(load_model(MODEL), tokens), block.placed)["host_to_device"]
+    held = Tiered(block.cache.tiers, Links(), torch.device("cpu"))
+    for number in range(len(held.tiers)):
+        held.put(number, (torch.zeros(1, int(moved / max(1, away) / 4)),))
+    held.wait()
+    for name, rate in RATES.items():
+        held.links.by_name[name].bytes_per_s = rate
+    stays = Tiered(["device"] * config.batches, held.links, torch.device("cpu"))
+    return held, Lookahead(config, load_model(MODEL).config.layers, 0, stays, held, stays)
+
+
+def computing(config: flexgen.Config, tokens: int) -> float:
     """Seconds that one step computes, with everything on the device, but at the pace that links would give it.
 
-    Before each batch passes a layer it waits for `pace` seconds of copying something else over a link, which runs
-    beside the computing where links do: what lay in the processor's caches is gone by then, and a link's thread runs.
+    Before a batch passes a layer it waits for something else that comes over the links, which runs beside the computing
+    where links do: what lay in the processor's caches is gone by then, and the links' threads need a core now and then.
     """
     plain = flexgen.without_offload(config)
-    step, block = step_of(plain, tokens), block_of(plain, tokens)
-    link, waited = Link(RATES["host_to_device"]), 0.0
-    coming: list[Transfer] = []
-    with torch.inference_mode(False):  # as the link's thread is
-        source = torch.ones(max(1, int(pace * RATES["host_to_device"] / 4)))
-        targets = [torch.empty_like(source) for _ in range(2)]
-
-    def copy() -> Parts:
-        targets.reverse()
-        return (targets[0].copy_(source),)
+    step, block, (held, ahead) = step_of(plain, tokens), block_of(plain, tokens), others(config, tokens)
+    waited = 0.0
 
     def get(number: int) -> Parts:
         nonlocal waited
-        if not coming:
-            coming.append(link.submit(source.nbytes, copy))
-        waited += taken(coming.pop().result)
+        place = ahead.order.index(divmod(number, config.batches))
         if config.overlap:
-            coming.append(link.submit(source.nbytes, copy))
+            ahead.after(*divmod(place, len(ahead.loads[0])))
+        waited += taken(partial(held.get, number))
         return block.cache.here.get(number)
 
     block.cache.get = get  # type: ignore[method-assign]
@@ -143,13 +150,11 @@ def compared(config: flexgen.Config, tokens: int) -> tuple[float, float]:
     """Seconds of a step: as the replay predicts it, and as it is. What it is told is measured beside it, in turn."""
     block, step = block_of(config, tokens), step_of(config, tokens)
     work = work_of(load_model(MODEL), tokens, len(block.chunks), block.caches[0].group)
-    plain = _machine(float("inf"))
-    pace = flexgen.step_seconds(work, block.placed, plain) / len(block.lookahead.order)
     with torch.inference_mode():
-        found = [(computing(config, tokens, pace), taken(step)) for _ in range(STEPS + 1)]
+        found = [(computing(config, tokens), taken(step)) for _ in range(STEPS + 1)]
     wake, least = startups()
     alone, real = (_median([*each]) for each in zip(*found[1:], strict=True))
-    machine = replace(plain, flops=_flops(work, config, alone), wake_s=wake, least_s=least)
+    machine = replace(_machine(_flops(work, config, alone)), wake_s=wake, least_s=least)
     return flexgen_replay.step_seconds(work, block, machine, tokens // work.group * work.group), real
 
 
