@@ -87,11 +87,18 @@ def taken(step: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def startups(repeats: int = 15) -> tuple[float, tuple[float, float, float, float]]:
-    """What a transfer takes beside its bytes: `Machine.wake_s` and `.least_s`, by moving a batch's state to and fro."""
+@cache
+def _small() -> Tiered:
+    return Tiered(["host", "disk"], Links(**RATES), torch.device("cpu"))
+
+
+def startups(repeats: int = 8) -> list[float]:
+    """What a transfer takes beside its bytes: the four of `Machine.least_s`, by moving a batch's state, and `.wake_s`.
+
+    Means, since a step waits for so many of them that their sum is what counts.
+    """
     small, large = (torch.zeros(1, count // 4) for count in (6_000, 400_000))
-    held = Tiered(["host", "disk"], Links(**RATES), torch.device("cpu"))
-    link, found = held.links.host_to_device, []
+    held, found = _small(), []
 
     def put(number: int) -> None:
         held.put(number, (small,), over=True)
@@ -99,10 +106,9 @@ def startups(repeats: int = 15) -> tuple[float, tuple[float, float, float, float
 
     for _ in range(repeats):
         down, up, disk_down, disk_up = (taken(partial(one, number)) for number in range(2) for one in (put, held.get))
-        whole = taken(link.submit(large.nbytes, lambda: (large.clone(),)).result)
+        whole = taken(held.links.host_to_device.submit(large.nbytes, lambda: (large.clone(),)).result)
         found.append([disk_up - up, up, down, disk_down - down, whole - large.nbytes / RATES["host_to_device"]])
-    one, two, three, four, wake = (max(0.0, _median([*each])) for each in zip(*found, strict=True))
-    return wake, (one, two, three, four)
+    return [max(0.0, sum(each) / repeats) for each in zip(*found, strict=True)]
 
 
 @cache
@@ -151,10 +157,9 @@ def compared(config: flexgen.Config, tokens: int) -> tuple[float, float]:
     block, step = block_of(config, tokens), step_of(config, tokens)
     work = work_of(load_model(MODEL), tokens, len(block.chunks), block.caches[0].group)
     with torch.inference_mode():
-        found = [(computing(config, tokens), taken(step)) for _ in range(STEPS + 1)]
-    wake, least = startups()
-    alone, real = (_median([*each]) for each in zip(*found[1:], strict=True))
-    machine = replace(_machine(_flops(work, config, alone)), wake_s=wake, least_s=least)
+        found = [(taken(step), computing(config, tokens), *startups()) for _ in range(STEPS + 1)]
+    real, alone, one, two, three, four, wake = (_median([*each]) for each in zip(*found[1:], strict=True))
+    machine = replace(_machine(_flops(work, config, alone)), wake_s=wake, least_s=(one, two, three, four))
     return flexgen_replay.step_seconds(work, block, machine, tokens // work.group * work.group), real
 
 
