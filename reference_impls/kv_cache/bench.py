@@ -7,6 +7,7 @@ from reference_impls.kv_cache import (
     bench_paged,
     bench_peers,
     bench_quality,
+    bench_stream,
     bench_tiers,
 )
 from reference_impls.measurement.case import Case
@@ -14,5 +15,14 @@ from reference_impls.measurement.case import Case
 
 def cases() -> list[Case]:
     """All of them: values first, then times."""
-    parts = (bench_quality, bench_offload, bench_flexgen, bench_tiers, bench_paged, bench_peers, bench_gpu)
+    parts = (
+        bench_quality,
+        bench_stream,
+        bench_offload,
+        bench_flexgen,
+        bench_tiers,
+        bench_paged,
+        bench_peers,
+        bench_gpu,
+    )
     return [case for part in parts for case in part.cases()]
