@@ -4,7 +4,7 @@ Two faces. A module with `Config`, `IDENTITY` and `new_cache` makes a cache that
 one with `Config`, `IDENTITY` and `keep_indices` says which tokens stay (h2o, snapkv, streaming_llm, random_eviction),
 and `evict.new_cache` makes it a cache. IDENTITY is the setting under which nothing is lost. `caches()` and
 `evictions()` find them by walking the package; `compose.py` says what goes together. Blocks and their tables are in
-`blocks.py` and `paged.py`, shared prefixes in `prefix.py`.
+`blocks.py` and `paged.py`, shared prefixes in `prefix.py`; a long stream is scored in `streaming_chunks.py`.
 """
 
 from collections.abc import Sequence

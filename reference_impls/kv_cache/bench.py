@@ -1,11 +1,13 @@
 """The cases of the key-value cache: quality against bytes, bytes moved, time of paging, reuse and offloading."""
 
 from reference_impls.kv_cache import (
+    bench_decode,
     bench_flexgen,
     bench_gpu,
     bench_offload,
     bench_paged,
     bench_peers,
+    bench_published,
     bench_quality,
     bench_stream,
     bench_tiers,
@@ -18,10 +20,12 @@ def cases() -> list[Case]:
     parts = (
         bench_quality,
         bench_stream,
+        bench_published,
         bench_offload,
         bench_flexgen,
         bench_tiers,
         bench_paged,
+        bench_decode,
         bench_peers,
         bench_gpu,
     )

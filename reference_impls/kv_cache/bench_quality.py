@@ -27,7 +27,6 @@ MODELS, WINDOWS = ("tiny-target", "smollm2-135m"), SEEDS
 """Each window is a sample of its own."""
 BUDGETS = (32, 64, 128)
 BITS = (2, 4, 8)
-NEEDLE_BUDGETS = (64, 128)
 TEXT_TOKENS, TRIALS = 400, SEEDS
 RECENT = 32
 Make = Callable[[CacheShape], Any]
@@ -39,8 +38,8 @@ def cases() -> list[Case]:
     for model in MODELS:
         found += [case for budget in BUDGETS for case in _pair(model, f"budget-{budget}", budgeted(budget))]
         found += [case for bits in BITS for case in _pair(model, f"bits-{bits}", rounded(bits))]
-    found += [_needle(f"budget-{budget}", budgeted(budget), later) for budget in NEEDLE_BUDGETS for later in (0, 1)]
-    return [*found, *(_needle(f"bits-{bits}", rounded(bits), 0) for bits in (2, 4))]
+    found += [_needle(f"budget-{budget}", budgeted(budget), later) for budget in BUDGETS for later in (0, 1)]
+    return [*found, *(_needle(f"bits-{bits}", rounded(bits), 0) for bits in BITS)]
 
 
 def full(shape: CacheShape) -> Any:

@@ -65,7 +65,8 @@ class ChunkedStream:
         far = still @ keys[:, :, None, :sinks].transpose(-1, -2)
         near = near.masked_fill((ahead < 0) | (ahead > window), float("-inf"))
         shares = (torch.cat([far, near], -1) * head_dim**-0.5).softmax(-1)
-        return (shares @ values[:, :, None]).reshape(batch, heads, q_seq, head_dim)
+        mixed: Tensor = shares @ values[:, :, None]
+        return mixed.reshape(batch, heads, q_seq, head_dim)
 
     def _turn(self, by: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         return rotation(by.to(like.device), like.shape[-1], self.rope_theta)
