@@ -1,7 +1,5 @@
 """What the cases run computes attention, what they weigh is what lived, and limits are those of the bytes."""
 
-from importlib.util import find_spec
-
 import pytest
 import torch
 
@@ -13,6 +11,7 @@ from reference_impls.kv_cache.shape import CacheShape
 from reference_impls.measurement.case import Ceilings
 from reference_impls.models.attend import grouped_attention
 from scripts.bench.runner import Budget, run_case
+from tests.triton_here import needs_triton
 
 CASES = {case.id: case for case in bench.cases()}
 SCALARS = 64
@@ -113,7 +112,7 @@ def test_what_a_gpu_runs_without_triton_runs_here_in_its_type(name, one_thread):
     assert one.prepare({**case.workload, "cached_tokens": 64}, "cpu")() is None  # it compares with float32 first
 
 
-@pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+@needs_triton
 @pytest.mark.parametrize("name", ["paged-kernel", "contiguous-kernel", "paged-kernel-8-bit"])
 def test_the_kernels_take_several_rows(name, three_rows):
     error = (bench_time._way(name, *three_rows)() - grouped_attention(*three_rows)).abs().max()

@@ -24,6 +24,7 @@ from reference_impls.quantization.bench_quality import (
 )
 from reference_impls.quantization.bench_recipes import grid_recipes
 from scripts.bench.runner import Budget, run_case
+from tests.triton_here import needs_triton
 
 CASES = {case.id: case for case in cases()}
 SMALL = Config(256, 128, layers=2, heads=4, kv_heads=2, head_dim=32, ffn=256, tied=True)
@@ -145,12 +146,15 @@ def test_a_row_of_layers_is_as_many_steps_and_has_their_limit():
             assert way.limit(row.workload, ceilings).value == len(calls) * way.limit(single.workload, ceilings).value
 
 
-@pytest.mark.parametrize("way", ON_GPU, ids=lambda way: way.name)
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(way, marks=needs_triton if way.path == "triton" else ()) for way in ON_GPU],
+    ids=lambda way: way.name,
+)
 @pytest.mark.parametrize("batch", [1, 4])
-def test_gpu_decoders_say_what_the_plain_one_does(small, way, batch):
-    """On a CPU through Triton's interpreter, in float16: it multiplies bfloat16 as if its bits were integers."""
-    pytest.importorskip("triton", reason="triton is not installed") if way.path == "triton" else None
-    way = dataclasses.replace(way, dtype=torch.float16)
+def test_gpu_decoders_say_what_the_plain_one_does(small, way, batch, mended):
+    """On a CPU, through Triton's interpreter where they use a kernel of ours."""
+    assert way.dtype == torch.bfloat16
     prompt = prompt_of(small, batch)[:, :6]
     plain = build(small, torch.float32)(prompt)
     packed = packed_decoder(small, way, "cpu")
