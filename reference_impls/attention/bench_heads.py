@@ -1,6 +1,6 @@
 """Fewer heads of keys and values: pooled, pooled and trained on, and latents trained against heads at equal bytes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache, partial
@@ -20,7 +20,7 @@ from reference_impls.pruning.bench_models import PROPERTY, SEEDS, Way, load_mode
 EVALUATED, CONTEXT = 2048, 256
 UPTRAIN_STEPS, UPTRAIN_RATE, UPTRAIN_BATCH = 60, 3e-4, 1
 TOY = Shape(vocab=1024, hidden=96, layers=2, heads=6, kv_heads=6, head_dim=16, ffn=256, max_positions=512)
-TOY_STEPS, TOY_RATE, TOY_WARMUP, TOY_BATCH, TOY_CONTEXT = 300, 4e-3, 30, 2, 128
+TOY_STEPS, TOY_RATE, TOY_WARMUP, TOY_BATCH, TOY_CONTEXT = 450, 4e-3, 50, 2, 128
 """Many steps of few tokens: with so little text, a step more teaches more than a sequence more."""
 HEADS = {"mha": 6, "gqa-2": 2, "mqa": 1}
 LATENTS = {"mla": (24, 8), "mla-64": (48, 16)}
@@ -158,13 +158,23 @@ def _toy_perplexity(kind: str, _model: str, seed: int) -> float:
 
 
 def _trained() -> list[Case]:
-    numbers = {name: gqa.cache_numbers(heads, TOY.head_dim) for name, heads in HEADS.items()}
-    numbers |= {name: latent + rope_dim for name, (latent, rope_dim) in LATENTS.items()}
+    """Against separate heads; and latents against two heads, whose bytes they have: other bytes, another comparison."""
+    small = "Small decoders trained from nothing"
+    return [
+        *_compared("toy", ("mha", "gqa-2", "mqa", "mla"), f"{small}: separate heads, groups, one head, latents"),
+        *_compared("toy-two-heads", ("gqa-2", "mla-64"), f"{small}: two heads of keys and values, and as many bytes"),
+    ]
+
+
+def _compared(name: str, kinds: Sequence[str], title: str) -> list[Case]:
+    """Perplexity and bytes of these kinds, the first of which is the baseline."""
+    numbers = {kind: gqa.cache_numbers(heads, TOY.head_dim) for kind, heads in HEADS.items()}
+    numbers |= {kind: latent + rope_dim for kind, (latent, rope_dim) in LATENTS.items()}
 
     def ways(measure: Callable[[str], Callable[[str, int], float]]) -> list[Way]:
-        base = Way("mha", measure("mha"), role="baseline", effect="packed")
-        others = [(kind, "mla" if kind in LATENTS else "gqa") for kind in (*HEADS, *LATENTS) if kind != "mha"]
-        return [base, *(Way(kind, measure(kind), module, effect="packed") for kind, module in others)]
+        base = Way(kinds[0], measure(kinds[0]), role="baseline", effect="packed")
+        modules = {kind: "mla" if kind in LATENTS else "gqa" for kind in kinds[1:]}
+        return [base, *(Way(kind, measure(kind), module, effect="packed") for kind, module in modules.items())]
 
     quality = ways(lambda kind: partial(_toy_perplexity, kind))
     size = ways(lambda kind: partial(_bytes, numbers[kind], TOY.layers))
@@ -173,9 +183,8 @@ def _trained() -> list[Case]:
         train_steps=TOY_STEPS,
         train_tokens=TOY_STEPS * TOY_BATCH * TOY_CONTEXT,
     )
-    title = "Small decoders trained from nothing: separate heads, groups, one head, latents of as many bytes"
-    name, why = "attention/heads/toy", "bytes follow from the shape"
+    prefix, why = f"attention/heads/{name}", "bytes follow from the shape"
     return [
-        value_case(f"{name}/perplexity", title, "perplexity", quality, work, trials=SEEDS, why=PROPERTY),
-        value_case(f"{name}/kv_bytes", title, "kv_bytes", size, work, why=why),
+        value_case(f"{prefix}/perplexity", title, "perplexity", quality, work, trials=SEEDS, why=PROPERTY),
+        value_case(f"{prefix}/kv_bytes", title, "kv_bytes", size, work, why=why),
     ]

@@ -33,6 +33,9 @@ def short(monkeypatch, one_thread):
 
 def test_every_sample_is_a_training_of_its_own(short):
     found = values("attention/heads/toy/perplexity")
+    equal = values("attention/heads/toy-two-heads/perplexity")
+    assert found["gqa-2"] == equal["gqa-2"]
+    found |= equal
     assert set(found) == set(KINDS)
     for samples in found.values():
         assert len(set(samples)) == SEEDS
@@ -53,8 +56,9 @@ def test_only_what_is_trained_on_differs_by_seed(short):
 
 def test_latents_have_as_many_bytes_as_the_heads_they_are_compared_with():
     found = {name: samples[0] for name, samples in values("attention/heads/toy/kv_bytes").items()}
+    equal = {name: samples[0] for name, samples in values("attention/heads/toy-two-heads/kv_bytes").items()}
     assert found["mla"] == found["mqa"]
-    assert found["mla-64"] == found["gqa-2"]
+    assert equal["mla-64"] == equal["gqa-2"] == found["gqa-2"]
     assert found["mha"] == 6 * found["mqa"]
 
 
