@@ -49,9 +49,9 @@ def test_every_speed_has_the_tokens_of_the_plain_arm():
     for case in (CASES["speculative_decoding/tiny-target/free/decode_throughput"],):
         setup = bench.TINY
         assert case.amount == setup.tokens * setup.count
+        expected = [plain.generate(target(setup.model), p[None], 6)[0].tolist() for p in prompts(SMALL)]
         for recipe in bench_recipes.tiny_recipes():
             made = [one.tokens[0] for one in run(target(setup.model), recipe.make(SMALL), SMALL)]
-            expected = [plain.generate(target(setup.model), p[None], 6)[0].tolist() for p in prompts(SMALL)]
             assert made == expected, recipe.name
 
 
