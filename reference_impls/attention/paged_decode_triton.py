@@ -142,6 +142,8 @@ def obstacle(blocks: Blocks | CodeBlocks) -> str | None:
     if isinstance(blocks, CodeBlocks):
         wide = blocks.tokens_per_block
         return None if wide >= 16 and wide & (wide - 1) == 0 else f"needs blocks of 16, 32, ... tokens, got {wide}"
+    if blocks.keys.dtype == torch.float64:
+        return "sums in float32, the blocks are torch.float64"
     return None if blocks.keys.stride(-1) == blocks.values.stride(-1) == 1 else "needs head_dim to lie together"
 
 

@@ -137,7 +137,8 @@ def test_blocks_a_path_cannot_serve_are_refused_with_the_reason(monkeypatch):
     if MISSING:
         assert "pip install triton" in obstacle(blocks, "triton")
     else:
-        assert "lie together" in obstacle(turned, "triton")
+        assert "lie together" in obstacle(Blocks(turned.keys.float(), turned.values.float()), "triton")
+        assert "sums in float32, the blocks are torch.float64" in obstacle(blocks, "triton")
         assert "16, 32, ... tokens, got 12" in obstacle(codes, "triton")
         if DEVICE == "cpu":
             monkeypatch.delenv("TRITON_INTERPRET")
@@ -148,7 +149,7 @@ def test_blocks_a_path_cannot_serve_are_refused_with_the_reason(monkeypatch):
         assert "lie together" in obstacle(Blocks(turned.keys.float(), turned.values.float()), "cpu")
     else:
         assert "they are on cuda" in obstacle(blocks, "cpu")
-    with pytest.raises(ValueError, match="path triton needs"):
+    with pytest.raises(ValueError, match=r"path triton (needs|sums)"):
         decode_part(queries_of(1), turned, rows, path="triton")
     with pytest.raises(ValueError, match="one of cpu, triton, gather, got 'kernel'"):
         decode_part(queries_of(1), blocks, rows, path="kernel")
