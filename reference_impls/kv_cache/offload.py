@@ -125,6 +125,11 @@ class TieredPlace:
         self.log.bytes_in += sum(part.nbytes for part in parts)
         return parts
 
+    def forget_ahead(self) -> None:
+        """Let go of what was fetched before it was asked for: it is fetched anew."""
+        for layer in [*self._coming]:
+            self._drop(layer)
+
     def keep(self, layer: int, count: int) -> None:
         """As `Place.keep`."""
         self._of(layer).keep(layer, count)

@@ -225,11 +225,19 @@ def test_every_way_of_offloading_decodes_the_same_tokens_and_has_its_limit(monke
             for _ in range(3):  # what was fetched for the next pass is used by it
                 chosen[name] = bench_offload.load_model("tiny-target")(newest, own).argmax(-1)
                 own.crop(64)
+        timed, place = (
+            bench_offload._decode("disk", size, "ahead", {}, "cpu"),
+            bench_offload.filled("disk", size, "ahead")[0].place,
+        )
+        place.forget_ahead()
+        before = place.log.bytes_in
+        timed()
+    moved = 64 * bench_offload.shape(size).bytes_per_token * size.batch
+    assert place.log.bytes_in - before == bench_offload.IN_A_ROW * moved  # of so many passes, and none for nothing
     exact = [tokens for name, tokens in chosen.items() if "4-bit" not in name]
     assert all(torch.equal(tokens, exact[0]) for tokens in exact)
     in_order = "fetched-alone", "not-ahead", "ahead", "half-ahead"  # what is shortest so far only falls
     found = {name: bench_offload._limit("disk", size, name, {}, ceilings) for name in in_order}
-    moved = 64 * bench_offload.shape(size).bytes_per_token * size.batch
     assert found["fetched-alone"].value == pytest.approx(2 * 1e9 / moved)
     assert found["not-ahead"].value < found["ahead"].value <= found["half-ahead"].value
 
