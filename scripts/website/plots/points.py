@@ -204,10 +204,12 @@ QUALITY_METRICS = ("perplexity", "accuracy", "rouge_l", "layer_error")
 
 
 def subject(one: Measurement) -> str:
-    """What a workload is about: the model and the trace it serves, the layer's shape, else the case's second part."""
+    """What a workload is about: the model, the trace it serves or the link that something of it lies behind; the
+    layer's shape; else the case's second part."""
     workload = one.workload
     if workload.get("model"):
-        return ", ".join(str(workload[key]) for key in ("model", "trace") if workload.get(key))
+        behind = ["behind a link"] if "bytes_per_s" in workload else []
+        return ", ".join([*(str(workload[key]) for key in ("model", "trace") if workload.get(key)), *behind])
     if workload.get("in") and workload.get("out"):
         return f"layer {workload['in']} × {workload['out']}"
     return one.case.split("/")[1] if "/" in one.case else one.case
